@@ -1,0 +1,43 @@
+# What a user runs: `make demo`, `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= runs/demo
+export WANDB_MODE ?= offline
+
+.PHONY: help install demo test lint types test-slow bench-learning clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(STAMP)  ## an environment in .venv with the `medino` command
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"medino needs Python 3.11 to 3.13, this is {v.major}.{v.minor}: run make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
+
+demo: install  ## the main job on an embedded phantom archive
+	$(BIN)/medino demo -o $(DEMO)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+test: lint types  ## lint, types and tests (at most 20 minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-slow: install  ## the slower tests (at most 40 minutes on two cores)
+	$(BIN)/python -m pytest -m slow
+
+bench-learning: install  ## does pretraining from scratch help few-shot accuracy on real tiles? writes docs/benchmarks/learning.md
+	$(BIN)/python -m tests.benchmarks.learning
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache
