@@ -1,0 +1,87 @@
+"""Files that are written whole or not at all, and read with an error that says what to do."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medino.core.errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`: on success it replaces `path` in one step, on failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused: they are not JSON."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    path = existing_file(path, "JSON file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); restore it or make it again") from error
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """Return `path` if it is a file.
+
+    Raises:
+        InputError: it is not there, or is a folder.
+    """
+    path = Path(path)
+    if not path.is_file():
+        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise InputError(f"{what} {path} {problem}; check the path")
+    return path
+
+
+def existing_folder(path: str | Path, what: str) -> Path:
+    """Return `path` if it is a folder.
+
+    Raises:
+        InputError: it is not there, or is a file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        problem = "is a file, not a folder" if path.is_file() else "does not exist"
+        raise InputError(f"{what} {path} {problem}; check the path")
+    return path
+
+
+def file_fingerprint(path: str | Path) -> str:
+    """BLAKE2b-128 of a file's bytes, as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
