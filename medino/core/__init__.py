@@ -1,0 +1,33 @@
+"""What every room stands on: errors, addressed randomness, whole files, tables with a schema, the run folder."""
+
+from medino.core.errors import InputError, MedinoError, TrainingStoppedError, UnreadableImageError
+from medino.core.files import existing_file, existing_folder, file_fingerprint, read_json, whole_file, write_json
+from medino.core.progress import track
+from medino.core.randomness import derive_seed, numpy_generator, torch_generator
+from medino.core.runs import RunFolder, read_provenance, write_provenance
+from medino.core.tables import column, read_table, schema_of, table_fingerprint, write_table
+
+__all__ = [
+    "InputError",
+    "MedinoError",
+    "RunFolder",
+    "TrainingStoppedError",
+    "UnreadableImageError",
+    "column",
+    "derive_seed",
+    "existing_file",
+    "existing_folder",
+    "file_fingerprint",
+    "numpy_generator",
+    "read_json",
+    "read_provenance",
+    "read_table",
+    "schema_of",
+    "table_fingerprint",
+    "torch_generator",
+    "track",
+    "whole_file",
+    "write_json",
+    "write_provenance",
+    "write_table",
+]

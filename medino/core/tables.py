@@ -1,0 +1,111 @@
+"""Parquet tables with a schema version: the manifest, the features and the evidence are written and read here.
+
+A table's columns are the fields of a frozen dataclass, so that a row in memory and a column on disk are one definition.
+Each field is made by `column("what it holds")`; its type hint gives the Arrow type and whether it may be null.
+"""
+
+import dataclasses
+import hashlib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medino.core.errors import InputError
+from medino.core.files import existing_file, whole_file
+
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    list[float]: pa.list_(pa.float32()),
+    list[str]: pa.list_(pa.string()),
+}
+
+
+def column(description: str, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field that is also a table's column; `description` goes into the documentation and the file."""
+    return dataclasses.field(default=default, metadata={"description": description})
+
+
+def schema_of(row_type: type) -> pa.Schema:
+    """The Arrow schema of a row dataclass: `X` is required, `X | None` may be null."""
+    hints = typing.get_type_hints(row_type)
+    fields = []
+    for field in dataclasses.fields(row_type):
+        hint, nullable = hints[field.name], False
+        if isinstance(hint, types.UnionType):
+            options = [option for option in typing.get_args(hint) if option is not type(None)]
+            hint, nullable = options[0], True
+        metadata = {"description": field.metadata.get("description", "")}
+        fields.append(pa.field(field.name, _ARROW_TYPES[hint], nullable=nullable, metadata=metadata))
+    return pa.schema(fields)
+
+
+def write_table(path: str | Path, table: pa.Table, kind: str, version: int, metadata: Mapping[str, str]) -> None:
+    """Write a Parquet file whole or not at all, with its kind and `schema_version` in the file's metadata.
+
+    Args:
+        path: where to write.
+        table: the rows.
+        kind: "manifest", "features", "evidence", ...
+        version: the schema's version.
+        metadata: more facts to keep with the table (fingerprints, settings), as text.
+    """
+    facts = {"medino_table": kind, "schema_version": str(version), **metadata}
+    with whole_file(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(facts), temporary, compression="zstd")
+
+
+def read_table(path: str | Path, kind: str, version: int) -> tuple[pa.Table, dict[str, str]]:
+    """Read a table written by `write_table`.
+
+    Returns:
+        The table and its metadata.
+
+    Raises:
+        InputError: the file is missing, is no Parquet file, holds another kind of table or another schema version.
+    """
+    path = existing_file(path, kind)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} can't be read as a Parquet table ({error}); make the {kind} again") from error
+    facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    found = facts.get("medino_table")
+    if found != kind:
+        raise InputError(f"{path} holds {found or 'an unknown table'}, not {kind}; give the file that medino wrote")
+    if facts.get("schema_version") != str(version):
+        written = facts.get("schema_version")
+        raise InputError(f"{path} has schema version {written}, this medino reads {version}; make the {kind} again")
+    return table, facts
+
+
+def table_fingerprint(table: pa.Table) -> str:
+    """BLAKE2b-128 of a table's values and column types (not of its file's bytes), as 32 hexadecimal digits."""
+    columns = {}
+    for name in table.column_names:
+        values = table[name].combine_chunks()
+        columns[f"{name} is valid"] = values.is_valid()
+        # What lies in a null's slot is undefined, so that equal tables could differ in it.
+        # Parquet renames a list's item field, which is no difference in values.
+        nested = pa.types.is_nested(values.type)
+        columns[name] = values.cast(pa.list_(values.type.value_type)) if nested else _without_nulls(values)
+    sink = pa.BufferOutputStream()
+    plain = pa.table(columns)
+    with pa.ipc.new_stream(sink, plain.schema) as writer:
+        writer.write_table(plain.combine_chunks())
+    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
+
+
+def _without_nulls(values: pa.Array) -> pa.Array:
+    """Put a fixed value where a null is."""
+    if values.null_count == 0:
+        return values
+    fixed = "" if pa.types.is_string(values.type) else pa.scalar(0).cast(values.type).as_py()
+    return values.fill_null(fixed)

@@ -1,0 +1,1 @@
+"""Bytes to pixels: manifest, readers, intensity, splits, sampler, datasets, phantom."""

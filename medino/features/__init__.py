@@ -1,0 +1,1 @@
+"""Tokens kept: the evaluation transform, embed, the table of features."""

@@ -1,0 +1,1 @@
+"""Features to few-shot numbers: probes, the study, its statistics."""

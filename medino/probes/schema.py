@@ -1,0 +1,44 @@
+"""What evidence is: one tidy table from which figures and reports draw, and nothing else."""
+
+from dataclasses import dataclass
+
+from medino.core import column
+
+EVIDENCE_VERSION = 1
+"""Schema version of the evidence."""
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """One row of evidence. `kind` says which of four it is.
+
+    - `outcome`: one test unit in one episode (target, predicted, scores), or one case's metric in segmentation.
+    - `support`: one unit that an episode learned from.
+    - `episode`: a metric of one episode over all test units.
+    - `summary`: a metric averaged over episodes with its interval; with `compared_with`, the paired difference
+      `backbone - compared_with`.
+    """
+
+    kind: str = column("outcome, support, episode or summary")
+    task: str = column("classification or segmentation")
+    dataset: str = column("name of the labelled set")
+    backbone: str = column("name of the backbone or baseline")
+    features: str = column("class, mean_patch, class_and_mean_patch, last_four; for segmentation the layers used")
+    probe: str = column("knn, logistic, nearest_mean; for segmentation the head")
+    unit: str = column("what is counted: image, series, study or patient")
+    patient_unit: str = column("what stands for the patient: patient, study, file or a mixture joined by +")
+    shots: int | None = column("labelled units a class", None)
+    episode: int | None = column("which draw of the support set", None)
+    metric: str | None = column("balanced_accuracy, auroc, dice, hausdorff95_px, hausdorff95_mm, ...", None)
+    value: float | None = column("the metric, or the paired difference", None)
+    low: float | None = column("lower end of the 95 % interval over test patients", None)
+    high: float | None = column("upper end of it", None)
+    spread: float | None = column("standard deviation over support draws", None)
+    patients: int | None = column("number of test patients", None)
+    patients_seen: int | None = column("how many of them were seen unlabelled in pretraining", None)
+    compared_with: str | None = column("the other backbone of a paired difference", None)
+    unit_id: str | None = column("keyed hash of the unit", None)
+    patient: str | None = column("keyed hash of its patient", None)
+    target: str | None = column("true class; for segmentation the class measured", None)
+    predicted: str | None = column("predicted class", None)
+    scores: list[float] | None = column("score of each class, classes in sorted order", None)
