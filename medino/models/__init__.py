@@ -1,0 +1,1 @@
+"""Crops to tokens: the vision transformer, its heads, checkpoints in and out."""

@@ -1,0 +1,20 @@
+"""What a backbone returns: class token, registers and patch map, by name."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A backbone's output for a batch of B images of one size.
+
+    Attributes:
+        class_token: (B, D).
+        registers: (B, R, D); R is 0 for models without registers.
+        patches: (B, h, w, D), the grid of patches, row-major as in the image.
+    """
+
+    class_token: torch.Tensor
+    registers: torch.Tensor
+    patches: torch.Tensor
