@@ -1,0 +1,1 @@
+"""The `medino` command: one short file for each verb, heavy imports inside it."""

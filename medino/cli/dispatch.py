@@ -1,0 +1,37 @@
+"""Runs one verb, and turns what goes wrong into one line and an exit status."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from medino.cli.parser import verb_parser
+from medino.core import MedinoError
+
+LIGHTNING_VERBS = frozenset({"fit", "validate", "test", "predict"})
+"""The verbs that LightningCLI parses itself."""
+
+
+def dispatch(verb: str, words: Sequence[str]) -> int:
+    """Run a verb.
+
+    Args:
+        verb: its name, one of `medino.cli.main.VERBS`.
+        words: the arguments after it.
+
+    Returns:
+        The exit status; errors that the user can act on are printed on one line of standard error.
+    """
+    try:
+        if verb in LIGHTNING_VERBS:
+            import_module("medino.cli.lightning").run(verb, list(words))
+        else:
+            module = import_module(f"medino.cli.{verb}")
+            parser = verb_parser(verb, module.configure)
+            module.run(parser.parse_args(list(words)))
+    except MedinoError as error:
+        print(f"medino {verb}: error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"medino {verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,69 @@
+"""The command's entry: lists the verbs at once, and imports only the one that is asked for."""
+
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "scan": "headers of DICOM, NIfTI, PNG, JPEG and TIFF files to a manifest",
+    "fit": "train: pretraining or segmentation, as the configuration says (LightningCLI)",
+    "validate": "evaluate a checkpoint on the validation patients (LightningCLI)",
+    "test": "evaluate a checkpoint on the test patients (LightningCLI)",
+    "predict": "write a checkpoint's predictions (LightningCLI)",
+    "embed": "features of a manifest's images by a backbone",
+    "fewshot": "the few-shot study: backbones compared on a handful of labelled patients",
+    "report": "one self-contained HTML file from one or more runs",
+    "adapt": "the main job: scan, pretrain, embed, few-shot study, segmentation, report",
+    "demo": "`adapt` on a small archive of phantom images that it writes itself",
+}
+"""Verb and what it does. Each lives in `medino/cli/<verb>.py` (LightningCLI's four in `lightning.py`)."""
+
+
+def usage() -> str:
+    """The text of `medino --help`."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: medino VERB [options]",
+            "",
+            "Continue DINOv2's pretraining on your own medical images, and measure whether that helped.",
+            "",
+            "verbs:",
+            *lines,
+            "",
+            "medino VERB --help explains a verb. Start with `medino demo`, then",
+            "`medino adapt --data FOLDER --labels LABELS.csv -o RUN`.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the words after `medino`; those of the process if None.
+
+    Returns:
+        The exit status: 0, or 2 where something given can't be used, or 1 for other failures said in words.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from medino import __version__
+
+        print(f"medino {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        print(f"medino: error: there is no verb {verb!r}; `medino --help` lists them", file=sys.stderr)
+        return 2
+    # Imported late: what a verb needs takes seconds, what is above must not.
+    from medino.cli.dispatch import dispatch
+
+    return dispatch(verb, rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

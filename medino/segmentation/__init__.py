@@ -1,0 +1,1 @@
+"""Features to masks: heads, the Lightning module and its datamodule."""

@@ -1,0 +1,1 @@
+"""Tokens to a better backbone: losses, schedules, parameter groups, the Lightning module and its datamodule."""

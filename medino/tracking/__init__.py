@@ -1,0 +1,1 @@
+"""What people look at: W&B, figures, the HTML report."""

@@ -1,0 +1,1 @@
+"""Pixels to crops: geometry, photometry for each kind of image, stain, masks, multi-crop."""
