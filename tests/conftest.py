@@ -1,0 +1,20 @@
+"""What all tests share: few threads, and the real data where it is."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images: `MEDINO_TEST_DATA`, else `../shared/data`; without it the test is skipped."""
+    folder = Path(os.environ.get("MEDINO_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the real images are not here: set MEDINO_TEST_DATA to their folder (docs/datasets.md)")
+    return folder
