@@ -1,0 +1,188 @@
+"""The manifest: which images there are, whose they are, where they lie, and which files can't be used.
+
+Two Parquet files, `cohort.parquet` and `cohort.rejects.parquet` beside it. The rows are `Sample`s and `Reject`s; the
+scanned folders, the mask folders and the scan's settings are kept in the first file's metadata.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from medino.core import InputError, read_table, schema_of, table_fingerprint, write_table
+from medino.data.schema import MANIFEST_VERSION, Reject, Sample
+
+SAMPLE_SCHEMA = schema_of(Sample)
+REJECT_SCHEMA = schema_of(Reject)
+
+PATIENT_UNITS = ("patient", "study", "file")
+"""What a row's `patient` can stand for, the surest first."""
+
+PLACES = ("root", "path", "mask_root", "mask_path")
+"""The columns that say where files lie. They can name people, and change when a folder is moved."""
+
+
+def rejects_path(path: str | Path) -> Path:
+    """Where the rejects of the manifest at `path` lie."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.rejects.parquet")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Manifest:
+    """The table of samples with its rejects and the folders that its paths start from.
+
+    Attributes:
+        table: one row a sample, columns as `Sample`.
+        rejects: the files and frames that can't be used, with reasons.
+        roots: the scanned folders; `root` in a row is an index into them.
+        mask_roots: the mask folders; `mask_root` is an index into them.
+        name: what figures and tables call this set of images.
+        settings: how the scan was made, JSON-plain.
+
+    Raises:
+        InputError: a column is missing, of another type, or null where it must not be.
+    """
+
+    table: pa.Table
+    rejects: tuple[Reject, ...] = ()
+    roots: tuple[Path, ...] = ()
+    mask_roots: tuple[Path, ...] = ()
+    name: str = "cohort"
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [name for name in SAMPLE_SCHEMA.names if name not in self.table.column_names]
+        if missing:
+            raise InputError(f"the manifest {self.name} lacks the columns {', '.join(missing)}; scan again")
+        try:
+            table = self.table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA).combine_chunks()
+        except (pa.ArrowInvalid, ValueError) as error:
+            raise InputError(f"the manifest {self.name} does not fit its schema ({error}); scan again") from error
+        object.__setattr__(self, "table", table)
+
+    @classmethod
+    def from_samples(cls, samples: Iterable[Sample], **facts: Any) -> "Manifest":
+        """Make a manifest of rows in memory; `facts` are the other attributes."""
+        rows = [vars(sample) for sample in samples]
+        return cls(table=pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA), **facts)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Manifest":
+        """Read a manifest and the rejects beside it.
+
+        Raises:
+            InputError: one of the two files is missing, is no such table, or has another schema version.
+        """
+        table, facts = read_table(path, "manifest", MANIFEST_VERSION)
+        rejects, _ = read_table(rejects_path(path), "rejects", MANIFEST_VERSION)
+        return cls(
+            table=table,
+            rejects=tuple(Reject(**row) for row in rejects.to_pylist()),
+            roots=tuple(Path(root) for root in json.loads(facts["roots"])),
+            mask_roots=tuple(Path(root) for root in json.loads(facts["mask_roots"])),
+            name=facts["name"],
+            settings=json.loads(facts["settings"]),
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write both files, each whole or not at all.
+
+        The rejects come first: if the process dies in between, no sample has vanished from both.
+        """
+        rejects = pa.Table.from_pylist([vars(reject) for reject in self.rejects], schema=REJECT_SCHEMA)
+        write_table(rejects_path(path), rejects, "rejects", MANIFEST_VERSION, {})
+        facts = {
+            "roots": json.dumps([str(root.absolute()) for root in self.roots]),
+            "mask_roots": json.dumps([str(root.absolute()) for root in self.mask_roots]),
+            "name": self.name,
+            "settings": json.dumps(dict(self.settings)),
+        }
+        write_table(path, self.table, "manifest", MANIFEST_VERSION, facts)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def sample(self, index: int) -> Sample:
+        """The row at `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of a manifest of {len(self)} rows")
+        return Sample(**self.table.slice(index, 1).to_pylist()[0])
+
+    def samples(self) -> Iterator[Sample]:
+        """All rows in order."""
+        for batch in self.table.to_batches(max_chunksize=4096):
+            for row in batch.to_pylist():
+                yield Sample(**row)
+
+    def file_path(self, index: int) -> Path:
+        """The image file of a row."""
+        return self.roots[self.table["root"][index].as_py()] / self.table["path"][index].as_py()
+
+    def mask_file_path(self, index: int) -> Path | None:
+        """The mask file of a row, if it has one."""
+        path = self.table["mask_path"][index].as_py()
+        return None if path is None else self.mask_roots[self.table["mask_root"][index].as_py()] / path
+
+    def column(self, name: str) -> np.ndarray:
+        """One column as an object array with None where it is null."""
+        values = np.empty(len(self), dtype=object)
+        values[:] = self.table[name].to_pylist()
+        return values
+
+    def select(self, rows: Sequence[int] | Sequence[bool] | np.ndarray) -> "Manifest":
+        """The manifest of some rows, given as a boolean for each row or as indices."""
+        chosen = np.asarray(rows)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise ValueError(f"a choice of shape {chosen.shape} for a manifest of {len(self)} rows")
+            chosen = np.flatnonzero(chosen)
+        return dataclasses.replace(self, table=self.table.take(pa.array(chosen.astype(np.int64))))
+
+    def with_column(self, name: str, values: Sequence[Any] | np.ndarray) -> "Manifest":
+        """The manifest with one of its columns replaced; None is null."""
+        place = SAMPLE_SCHEMA.get_field_index(name)
+        array = pa.array(list(values), type=SAMPLE_SCHEMA.field(name).type)
+        return dataclasses.replace(self, table=self.table.set_column(place, SAMPLE_SCHEMA.field(name), array))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of the rows without the places of files: a moved archive keeps it."""
+        return table_fingerprint(self.table.drop_columns(list(PLACES)))
+
+    @property
+    def patient_unit(self) -> str:
+        """What stands for a patient: "patient", "study", "file", or a mixture such as "patient+study"."""
+        found = set(self.table["patient_unit"].to_pylist())
+        return "+".join(unit for unit in PATIENT_UNITS if unit in found)
+
+    @property
+    def labels(self) -> list[str]:
+        """The distinct labels, sorted."""
+        return sorted({label for label in self.table["label"].to_pylist() if label is not None})
+
+
+def record_rejects(path: str | Path, rejects: Iterable[Reject]) -> Manifest:
+    """Move what failed in decoding from the manifest's rows to its rejects, and write both files again.
+
+    Args:
+        path: the manifest's file.
+        rejects: what failed; a reject without a frame takes all of the file's rows with it.
+
+    Returns:
+        The manifest as it is now on disk.
+    """
+    manifest = Manifest.read(path)
+    known = {(reject.root, reject.path, reject.frame) for reject in manifest.rejects}
+    new = {(reject.root, reject.path, reject.frame): reject for reject in rejects}
+    places = zip(*(manifest.table[name].to_pylist() for name in ("root", "path", "frame")), strict=True)
+    kept = [(*place,) not in new and (*place[:2], None) not in new for place in places]
+    added = tuple(reject for place, reject in new.items() if place not in known)
+    manifest = dataclasses.replace(manifest.select(np.asarray(kept, dtype=bool)), rejects=manifest.rejects + added)
+    manifest.write(path)
+    return manifest
