@@ -2,7 +2,7 @@
 
 from medino.core.errors import InputError, MedinoError, TrainingStoppedError, UnreadableImageError
 from medino.core.files import existing_file, existing_folder, file_fingerprint, read_json, whole_file, write_json
-from medino.core.progress import track
+from medino.core.progress import ProgressBar, track
 from medino.core.randomness import derive_seed, numpy_generator, torch_generator
 from medino.core.runs import RunFolder, read_provenance, write_provenance
 from medino.core.tables import column, read_table, schema_of, table_fingerprint, write_table
@@ -10,6 +10,7 @@ from medino.core.tables import column, read_table, schema_of, table_fingerprint,
 __all__ = [
     "InputError",
     "MedinoError",
+    "ProgressBar",
     "RunFolder",
     "TrainingStoppedError",
     "UnreadableImageError",
