@@ -1,0 +1,149 @@
+"""Multi-crop as a whole: shapes, normalisation, box, determinism, small images, speed, bad settings."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from medino.core import InputError, UnreadableImageError, numpy_generator
+from medino.data.intensity import Intensity
+from medino.data.pixels import Pixels, Window
+from medino.views import IMAGENET_MEAN, IMAGENET_STD, KINDS, MultiCrop
+
+SMALL = {"global_size": 64, "local_size": 32}
+
+
+def colour_image(height: int = 100, width: int = 120) -> Pixels:
+    values = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0))
+    return Pixels(values.float(), (0.0, 255.0))
+
+
+def grey_image(height: int = 96, width: int = 96, **facts: object) -> Pixels:
+    values = torch.randint(0, 4096, (1, height, width), generator=torch.Generator().manual_seed(0))
+    return Pixels(values.float(), (0.0, 4095.0), modality="CT", **facts)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("image", [colour_image(), grey_image(), grey_image(7, 300), grey_image(2, 2)])
+def test_views_have_the_right_shapes_and_range(kind: str, image: Pixels) -> None:
+    views = MultiCrop(kind, **SMALL, num_local_crops=3)(image, np.random.default_rng(0))
+    assert views.global_crops.shape == (2, 3, 64, 64)
+    assert views.local_crops.shape == (3, 3, 32, 32)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    for crops in (views.global_crops, views.local_crops):
+        assert crops.dtype == torch.float32
+        shown = crops * std + mean
+        assert shown.isfinite().all()
+        assert shown.min() >= -1e-6
+        assert shown.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_one_address_gives_the_same_views_and_another_gives_others(kind: str) -> None:
+    make, image = MultiCrop(kind, **SMALL), colour_image()
+    before = image.values.clone()
+    first = make(image, numpy_generator(0, "views", 3, 1))
+    again = make(image, numpy_generator(0, "views", 3, 1))
+    other = make(image, numpy_generator(0, "views", 3, 2))
+    assert torch.equal(first.global_crops, again.global_crops)
+    assert torch.equal(first.local_crops, again.local_crops)
+    assert not torch.equal(first.global_crops, other.global_crops)
+    assert torch.equal(image.values, before)
+
+
+def test_crops_are_taken_inside_the_valid_box() -> None:
+    """Outside of the box is far from what is inside, so that a single pixel of it would show."""
+    values = torch.full((1, 60, 80), 4000.0)
+    values[:, 10:40, 20:70] = 1000.0
+    image = Pixels(values, (0.0, 4095.0), box=(10, 20, 40, 70), modality="CT")
+    make = MultiCrop("natural", **SMALL, intensity=Intensity(window="full"), mean=(0, 0, 0), std=(1, 1, 1))
+    views = make(image, np.random.default_rng(0))
+    for crops in (views.global_crops, views.local_crops):
+        assert crops.flatten(1).std(dim=1).max() < 1e-4
+
+
+def test_the_window_is_chosen_on_the_whole_image_and_jittered_for_each_view() -> None:
+    class Recording(Intensity):
+        def apply(self, pixels: Pixels, windows: tuple[Window, ...] | None = None) -> torch.Tensor:
+            used.append((pixels.values.shape, windows))
+            return super().apply(pixels, windows)
+
+    used: list[tuple[torch.Size, tuple[Window, ...] | None]] = []
+    image = grey_image(windows=(Window(2000, 1000),))
+    MultiCrop("radiology", **SMALL, intensity=Recording(window="file"))(image, np.random.default_rng(0))
+    assert [shape[-1] for shape, _ in used] == [64] * 2 + [32] * 8
+    windows = [given[0] for _, given in used if given]
+    assert len({window.center for window in windows}) == 10
+    assert all(abs(window.center - 2000) <= 150 and 1000 / 1.5 <= window.width <= 1500 for window in windows)
+    used.clear()
+    MultiCrop("natural", **SMALL, intensity=Recording(window="file"))(image, np.random.default_rng(0))
+    assert {given for _, given in used} == {(Window(2000, 1000),)}
+
+
+@pytest.mark.parametrize(("kind", "flips"), [("natural", True), ("radiology", False), ("histology", True)])
+def test_left_and_right_are_kept_only_where_they_matter(kind: str, flips: bool) -> None:
+    ramp = Pixels(torch.linspace(0, 255, 96).expand(1, 96, 96), (0.0, 255.0), modality="CR")
+    for wanted, expected in ((None, flips), (True, True), (False, False)):
+        make = MultiCrop(kind, **SMALL, horizontal_flip=wanted, intensity=Intensity(window="full"))
+        # Quarter turns of histology can swap left and right without a mirror: look at kinds that don't turn.
+        if kind == "histology":
+            assert make.kind.horizontal_flip is expected
+            continue
+        mirrored = 0
+        for seed in range(15):
+            crops = make(ramp, np.random.default_rng(seed)).local_crops.mean(dim=(1, 2))
+            mirrored += int((crops[:, -8:].mean(1) < crops[:, :8].mean(1)).sum())
+        if expected:
+            assert stats.binomtest(mirrored, 120, 0.5).pvalue > 0.005
+        else:
+            assert mirrored == 0
+
+
+def test_no_local_crops_give_an_empty_stack() -> None:
+    views = MultiCrop(**SMALL, num_local_crops=0)(colour_image(), np.random.default_rng(0))
+    assert views.local_crops.shape == (0, 3, 32, 32)
+
+
+def test_an_image_of_one_row_is_refused_in_words() -> None:
+    with pytest.raises(UnreadableImageError, match="1 x 50"):
+        MultiCrop(**SMALL)(grey_image(1, 50), np.random.default_rng(0))
+    with pytest.raises(UnreadableImageError, match="0 x 96"):
+        MultiCrop(**SMALL)(grey_image(box=(5, 0, 5, 96)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kind": "xray"}, "radiology"),
+        ({"blur": "none"}, "published, reference"),
+        ({"global_scale": (0.5, 0.4)}, "global_scale"),
+        ({"local_scale": (0.0, 0.4)}, "local_scale"),
+        ({"local_size": 4}, "too small"),
+        ({"num_local_crops": -1}, "num_local_crops"),
+        ({"std": (0.2, 0.0, 0.2)}, "std"),
+    ],
+)
+def test_settings_without_meaning_are_refused_in_words(settings: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        MultiCrop(**settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "image", "milliseconds"),
+    [
+        ("natural", colour_image(224, 224), 15),
+        ("histology", colour_image(224, 224), 15),
+        ("radiology", grey_image(), 10),
+    ],
+)
+def test_ten_views_are_made_within_the_loaders_budget(kind: str, image: Pixels, milliseconds: float) -> None:
+    """On one thread; the fastest of many, since other work on the machine only ever adds."""
+    make, generator = MultiCrop(kind, **SMALL), np.random.default_rng(0)
+    seconds = []
+    for _ in range(40):
+        started = time.perf_counter()
+        make(image, generator)
+        seconds.append(time.perf_counter() - started)
+    assert np.quantile(seconds, 0.25) * 1000 < milliseconds
