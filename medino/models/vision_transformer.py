@@ -1,0 +1,368 @@
+"""The vision transformer of DINO and DINOv2: one network, from the patches at the top to the tokens at the end.
+
+Parameter names are those of Meta's published weights (`blocks.0.attn.qkv.weight`, ...), so these load with
+`strict=True`. Architecture: Dosovitskiy et al. 2021 (arXiv 2010.11929), Caron et al. 2021 (2104.14294), Oquab et al.
+2023 (2304.07193), registers: Darcet et al. 2023 (2309.16588), LayerScale: Touvron et al. 2021 (2103.17239), SwiGLU:
+Shazeer 2020 (2002.05202).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from medino.core import InputError
+from medino.models.config import BackboneConfig
+from medino.models.position import resize_position_embedding
+from medino.models.tokens import Tokens
+
+Branch = Callable[[torch.Tensor], torch.Tensor]
+
+
+class PatchEmbedding(nn.Module):
+    """Cuts an image into patches and projects each to a token; (B, 3, H, W) to (B, D, h, w)."""
+
+    def __init__(self, patch_size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Embeddings of the patches."""
+        return self.proj(images)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens (B, T, D)."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def split(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values, each (B, heads, T, D / heads)."""
+        batch, tokens, dim = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """The attention itself, (B, heads, T, T); rows sum to 1."""
+        query, key, _ = self.split(x)
+        return (query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)).softmax(dim=-1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Each token as a mixture of all values."""
+        query, key, value = self.split(x)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape, (B, T, D)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class SwiGLU(nn.Module):
+    """A gated MLP; its width is two thirds of the MLP's, rounded up to a multiple of eight, as in Meta's networks."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        width = (int(hidden_dim * 2 / 3) + 7) // 8 * 8
+        self.w12 = nn.Linear(embed_dim, 2 * width)
+        self.w3 = nn.Linear(width, embed_dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape, (B, T, D)."""
+        gate, value = self.w12(x).chunk(2, dim=-1)
+        return self.w3(F.silu(gate) * value)
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each channel of a branch."""
+
+    def __init__(self, embed_dim: int, initial: float) -> None:
+        super().__init__()
+        self.initial = initial
+        self.gamma = nn.Parameter(torch.full((embed_dim,), initial))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape, (B, T, D)."""
+        return x * self.gamma
+
+
+def add_for_batch_subset(
+    x: torch.Tensor, branch: Branch, rate: float, generator: torch.Generator | None
+) -> torch.Tensor:
+    """Add `branch(x)` for a random subset of the samples and run only those (DINOv2's drop path).
+
+    Of b samples max(int(b (1 - rate)), 1) are kept; their residual is multiplied by b over that number, so that the
+    expectation over subsets is the full residual.
+    """
+    batch = x.shape[0]
+    kept = max(int(batch * (1 - rate)), 1)
+    rows = torch.randperm(batch, generator=generator)[:kept].to(x.device)
+    return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=batch / kept)
+
+
+def add_per_sample(x: torch.Tensor, branch: Branch, rate: float, generator: torch.Generator | None) -> torch.Tensor:
+    """Add `branch(x)`, zeroed for each sample with probability `rate` on its own (DINO v1's drop path)."""
+    keep = 1 - rate
+    factors = (torch.rand(x.shape[0], generator=generator) < keep).to(x) / keep
+    return x + branch(x) * factors[:, None, None]
+
+
+class Block(nn.Module):
+    """Attention, then the MLP, each normalised before, scaled after and added to what came in."""
+
+    def __init__(self, config: BackboneConfig, drop_path_rate: float) -> None:
+        super().__init__()
+        dim, hidden = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
+        scale = config.layerscale_init
+        self.drop_path_rate = drop_path_rate
+        self.add_dropped = add_for_batch_subset if config.drop_path == "batch_subset" else add_per_sample
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, config.num_heads)
+        self.ls1 = nn.Identity() if scale is None else LayerScale(dim, scale)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, hidden) if config.ffn_layer == "mlp" else SwiGLU(dim, hidden)
+        self.ls2 = nn.Identity() if scale is None else LayerScale(dim, scale)
+
+    def attention_branch(self, x: torch.Tensor) -> torch.Tensor:
+        """What attention adds to the tokens."""
+        return self.ls1(self.attn(self.norm1(x)))
+
+    def mlp_branch(self, x: torch.Tensor) -> torch.Tensor:
+        """What the MLP adds to the tokens."""
+        return self.ls2(self.mlp(self.norm2(x)))
+
+    def forward(self, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """The tokens after both branches; in training mode with drop path, drawn from `generator`."""
+        for branch in (self.attention_branch, self.mlp_branch):
+            if self.training and self.drop_path_rate > 0:
+                x = self.add_dropped(x, branch, self.drop_path_rate, generator)
+            else:
+                x = x + branch(x)
+        return x
+
+
+class VisionTransformer(nn.Module):
+    """Images (B, 3, H, W), normalised, to class token, registers and patch map.
+
+    Args:
+        config: the settings.
+        generator: draws the initial weights; the global generator if None.
+
+    Raises:
+        InputError: the settings contradict each other.
+    """
+
+    def __init__(self, config: BackboneConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        check_config(config)
+        self.config = config
+        dim, side = config.embed_dim, config.image_size // config.patch_size
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + side * side, dim))
+        registers = config.num_register_tokens
+        self.register_tokens = nn.Parameter(torch.empty(1, registers, dim)) if registers else None
+        self.mask_token = nn.Parameter(torch.empty(1, dim)) if config.mask_token else None
+        self.patch_embed = PatchEmbedding(config.patch_size, dim)
+        self.blocks = nn.ModuleList(Block(config, rate) for rate in drop_path_rates(config))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.initialize(generator)
+
+    def initialize(self, generator: torch.Generator | None = None) -> None:
+        """Draw all weights anew; on the CPU, so that a seed means the same weights on every device."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, LayerScale):
+                nn.init.constant_(module.gamma, module.initial)
+        # The convolution keeps PyTorch's own default, as in the reference.
+        bound = 1 / math.sqrt(3 * self.config.patch_size**2)
+        nn.init.uniform_(self.patch_embed.proj.weight, -bound, bound, generator=generator)
+        nn.init.uniform_(self.patch_embed.proj.bias, -bound, bound, generator=generator)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02, generator=generator)
+        if self.mask_token is None:
+            nn.init.trunc_normal_(self.cls_token, std=0.02, generator=generator)
+        else:
+            nn.init.normal_(self.cls_token, std=1e-6, generator=generator)
+            nn.init.zeros_(self.mask_token)
+        if self.register_tokens is not None:
+            nn.init.normal_(self.register_tokens, std=1e-6, generator=generator)
+
+    def embed(self, images: torch.Tensor, masks: torch.Tensor | None = None) -> tuple[torch.Tensor, tuple[int, int]]:
+        """The tokens that enter the first block, (B, 1 + R + h * w, D), and the grid (h, w)."""
+        check_images(images, self.config.patch_size)
+        patches = self.patch_embed(images)
+        batch, _, *grid = patches.shape
+        rows, columns = grid
+        patches = patches.flatten(2).transpose(1, 2)
+        if masks is not None:
+            patches = self.masked(patches, masks)
+        positions = resize_position_embedding(
+            self.pos_embed, (rows, columns), self.config.interpolate_offset, self.config.interpolate_antialias
+        )
+        tokens = torch.cat([self.cls_token.expand(batch, -1, -1), patches], dim=1)
+        tokens = tokens + positions.to(tokens.dtype)
+        if self.register_tokens is not None:
+            registers = self.register_tokens.expand(batch, -1, -1)
+            tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        return tokens, (rows, columns)
+
+    def masked(self, patches: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Patch embeddings (B, N, D) with the mask token where `masks` (B, N) is true."""
+        if self.mask_token is None:
+            raise InputError(
+                f"the backbone '{self.config.name}' has no mask token and can't mask patches; "
+                "leave the masks out or set mask_token"
+            )
+        if masks.shape != patches.shape[:2]:
+            raise InputError(
+                f"masks have shape {tuple(masks.shape)}, the images have (images, patches) = {tuple(patches.shape[:2])}"
+            )
+        return torch.where(masks[..., None].bool(), self.mask_token.to(patches.dtype), patches)
+
+    def forward_features(
+        self, images: torch.Tensor, masks: torch.Tensor | None = None, generator: torch.Generator | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The last block's output under the reference's names.
+
+        Returns:
+            `x_prenorm` (B, 1 + R + N, D) before the final norm; `x_norm_clstoken` (B, D), `x_norm_regtokens` (B, R, D)
+            and `x_norm_patchtokens` (B, N, D) after it.
+        """
+        tokens, _ = self.embed(images, masks)
+        for block in self.blocks:
+            tokens = block(tokens, generator)
+        normed = self.norm(tokens)
+        first_patch = 1 + self.config.num_register_tokens
+        return {
+            "x_norm_clstoken": normed[:, 0],
+            "x_norm_regtokens": normed[:, 1:first_patch],
+            "x_norm_patchtokens": normed[:, first_patch:],
+            "x_prenorm": tokens,
+        }
+
+    def forward(
+        self, images: torch.Tensor, masks: torch.Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tokens:
+        """Tokens after the final norm.
+
+        Args:
+            images: (B, 3, H, W), H and W multiples of the patch size.
+            masks: (B, N), true where the mask token takes the patch's place; N = h * w, row-major.
+            generator: on the CPU; draws the drop path in training mode, the global generator if None.
+
+        Raises:
+            InputError: the images can't be cut into patches, or the masks don't fit.
+        """
+        tokens, grid = self.embed(images, masks)
+        for block in self.blocks:
+            tokens = block(tokens, generator)
+        return self.named(self.norm(tokens), grid)
+
+    def forward_crops(
+        self,
+        crops: Sequence[torch.Tensor],
+        masks: Sequence[torch.Tensor | None] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[Tokens]:
+        """Several batches, each of its own crop size; the drop path of each is drawn on its own, in their order."""
+        masks = [None] * len(crops) if masks is None else masks
+        return [self(images, mask, generator) for images, mask in zip(crops, masks, strict=True)]
+
+    def intermediate(self, images: torch.Tensor, layers: int | Sequence[int]) -> list[Tokens]:
+        """Tokens after some of the blocks, each through the final norm.
+
+        Args:
+            images: (B, 3, H, W).
+            layers: how many of the last blocks, or which blocks, counted from 0.
+
+        Returns:
+            One `Tokens` for each block, in the order of the blocks.
+
+        Raises:
+            InputError: the network has no such block.
+        """
+        depth = len(self.blocks)
+        wanted = set(range(depth - layers, depth)) if isinstance(layers, int) else set(layers)
+        if not wanted or not wanted <= set(range(depth)):
+            raise InputError(f"layers {layers} asked for, but the backbone has blocks 0 to {depth - 1}")
+        tokens, grid = self.embed(images)
+        outputs = []
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if index in wanted:
+                outputs.append(self.named(self.norm(tokens), grid))
+        return outputs
+
+    def last_attention(self, images: torch.Tensor) -> torch.Tensor:
+        """Attention of the last block, (B, heads, T, T); T counts class token, registers and patches in this order."""
+        tokens, _ = self.embed(images)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return last.attn.weights(last.norm1(tokens))
+
+    def named(self, tokens: torch.Tensor, grid: tuple[int, int]) -> Tokens:
+        """Split (B, 1 + R + h * w, D) into its parts."""
+        first_patch = 1 + self.config.num_register_tokens
+        return Tokens(
+            class_token=tokens[:, 0],
+            registers=tokens[:, 1:first_patch],
+            patches=tokens[:, first_patch:].unflatten(1, grid),
+        )
+
+
+def drop_path_rates(config: BackboneConfig) -> list[float]:
+    """Each block's drop path rate: the same for all (DINOv2), or rising linearly from 0 (DINO v1)."""
+    if config.drop_path == "batch_subset":
+        return [config.drop_path_rate] * config.depth
+    return torch.linspace(0, config.drop_path_rate, config.depth, device="cpu").tolist()
+
+
+def check_config(config: BackboneConfig) -> None:
+    """Refuse settings that contradict each other."""
+    if config.embed_dim % config.num_heads:
+        raise InputError(f"embed_dim {config.embed_dim} is not a multiple of num_heads {config.num_heads}")
+    if config.image_size < config.patch_size:
+        raise InputError(f"image_size {config.image_size} is smaller than a patch of {config.patch_size} pixels")
+    if config.ffn_layer not in ("mlp", "swiglufused"):
+        raise InputError(f"ffn_layer is '{config.ffn_layer}'; use 'mlp' or 'swiglufused'")
+    if config.drop_path not in ("batch_subset", "per_sample"):
+        raise InputError(f"drop_path is '{config.drop_path}'; use 'batch_subset' or 'per_sample'")
+    if not 0 <= config.drop_path_rate < 1:
+        raise InputError(f"drop_path_rate is {config.drop_path_rate}; use a share from 0 up to, but not, 1")
+
+
+def check_images(images: torch.Tensor, patch_size: int) -> None:
+    """Refuse images that can't be cut into whole patches."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images have shape {tuple(images.shape)}; a backbone takes (images, 3, height, width)")
+    height, width = images.shape[-2:]
+    if min(height, width) < patch_size:
+        raise InputError(f"an image of {height} x {width} pixels is smaller than a patch of {patch_size} pixels")
+    if height % patch_size or width % patch_size:
+        near = [max(round(side / patch_size), 1) * patch_size for side in (height, width)]
+        raise InputError(
+            f"an image of {height} x {width} pixels can't be cut into patches of {patch_size} pixels; "
+            f"resize or crop it to a multiple, such as {near[0]} x {near[1]}"
+        )
