@@ -1,40 +1,53 @@
-"""A training run's progress: one bar over the optimiser steps, with the loss beside it."""
+"""How far the training is, on standard error: one bar over all steps instead of Lightning's one for each epoch."""
 
+import itertools
+import math
+from collections.abc import Iterator
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+import pytorch_lightning as pl
 
-from medino.core import ProgressBar
+from medino.core import track
 
 
-class StepProgress(Callback):
-    """Show how many of the training steps are done, on the first process.
+class StepProgress(pl.Callback):
+    """Show training steps done, of all that are to be done, once training takes longer than two seconds.
 
     Args:
-        description: what is being trained, as the user would say it.
-        metric: the logged metric to show beside the bar.
+        description: what is being done, as the user would say it.
     """
 
-    def __init__(self, description: str = "training", metric: str = "train/loss") -> None:
-        self.description = description
-        self.metric = metric
-        self._bar: ProgressBar | None = None
+    def __init__(self, description: str = "training steps") -> None:
+        self._description = description
+        self._bar: Iterator[int] | None = None
+        self._counted = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start counting at the step that training goes on from."""
         if trainer.is_global_zero:
-            self._bar = ProgressBar(self.description, trainer.max_steps if trainer.max_steps > 0 else None)
+            self._counted = trainer.global_step
+            steps = trainer.estimated_stepping_batches
+            total = None if math.isinf(steps) else int(steps) - self._counted
+            self._bar = track(itertools.count(), self._description, total)
+            next(self._bar)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            value = trainer.callback_metrics.get(self.metric)
-            note = f"loss {float(value):.3f}" if value is not None else ""
-            self._bar.update(batch_idx + 1, note)
+        """Count a step where the batch made one (with accumulated gradients not every batch does)."""
+        while self._bar is not None and self._counted < trainer.global_step:
+            next(self._bar)
+            self._counted += 1
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Take the bar away before the error is printed."""
+        self._close()
+
+    def _close(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None and hasattr(bar, "close"):
+            bar.close()
