@@ -1,0 +1,254 @@
+"""DICOM headers: which frames a file holds, where they lie, whose they are. No pixel is touched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from medino.core import UnreadableImageError
+from medino.data.readers.description import description
+from medino.data.readers.failures import check_size, decoding
+
+_NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
+_TAGS = [
+    *_NEEDED,
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "AccessionNumber",
+    "Modality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PatientID",
+    "BodyPartExamined",
+    "SliceThickness",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "NumberOfFrames",
+    "PlanarConfiguration",
+    "PixelSpacing",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+_DEFLATE_MOST = 1032
+"""The largest factor by which deflate can shrink anything (zlib's technical notes)."""
+
+
+@dataclass(frozen=True)
+class DicomHeader:
+    """What the header of one DICOM image says.
+
+    Attributes:
+        dataset: the elements that medino reads, pixel data excluded.
+        transfer_syntax: as declared, or as the data elements are encoded where nothing is declared.
+        frames: number of frames, at least 1.
+    """
+
+    dataset: Dataset
+    transfer_syntax: UID
+    frames: int
+
+    def number(self, name: str) -> float | None:
+        """The first value of a numeric element, None where it is absent or no number."""
+        return first_number(self.dataset, name)
+
+    def whole(self, name: str, default: int) -> int:
+        """The value of an integer element, `default` where it is absent or no number."""
+        value = self.number(name)
+        return default if value is None else int(value)
+
+    def text(self, name: str) -> str | None:
+        """The text of an element, None where it is absent or blank."""
+        value = self.dataset.get(name)
+        text = "" if value is None else str(value).strip(" \0\t\r\n")
+        return text or None
+
+    def macro(self, name: str, frame: int) -> Dataset:
+        """The functional group that holds for a frame: its own, else the shared one, else the dataset itself.
+
+        Classic images keep at the top level what enhanced ones keep in functional groups, under the same names.
+        """
+        groups = self.dataset.get("PerFrameFunctionalGroupsSequence")
+        own = groups[frame] if groups and frame < len(groups) else Dataset()
+        shared = self.dataset.get("SharedFunctionalGroupsSequence")
+        for group in (own, *(shared or ())[:1]):
+            items = group.get(name)
+            if items:
+                return items[0]
+        return self.dataset
+
+    @property
+    def colour(self) -> bool:
+        """True where the pixels become RGB."""
+        return self.whole("SamplesPerPixel", 1) == 3 or self.text("PhotometricInterpretation") == "PALETTE COLOR"
+
+
+def first_number(dataset: Dataset, name: str) -> float | None:
+    """The first value of a numeric element, None where it is absent, no number or not finite."""
+    found = numbers(dataset, name)
+    return found[0] if found else None
+
+
+def numbers(dataset: Dataset, name: str) -> list[float]:
+    """All values of a numeric element, empty where it is absent or one of them is no finite number."""
+    try:
+        value = dataset.get(name)
+        if value is None or value == "":
+            return []
+        values = [float(item) for item in (value if isinstance(value, MultiValue | list) else [value])]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return values if all(np.isfinite(values)) else []
+
+
+def read_header(path: Path) -> DicomHeader:
+    """Read the header of a DICOM image, with or without preamble and file meta information.
+
+    Raises:
+        UnreadableImageError: the file is no DICOM image, or its header can't be right.
+    """
+    with decoding("the header"), path.open("rb") as file:
+        dataset = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
+        syntax = _transfer_syntax(dataset)
+        size = path.stat().st_size
+        left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - file.tell()
+    if "SOPClassUID" not in dataset and "Rows" not in dataset:
+        raise UnreadableImageError("this is no DICOM file: neither a SOP class nor an image is in it")
+    missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
+    if missing:
+        raise UnreadableImageError(f"the DICOM object holds no image: {', '.join(missing)} missing")
+    with decoding("the header"):
+        header = DicomHeader(dataset, syntax, _frames(dataset))
+        check_size(int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+        _check_length(header, left)
+    return header
+
+
+def describe_header(header: DicomHeader) -> list[dict[str, object]]:
+    """One dict for each frame, as `medino.data.readers.describe` documents it."""
+    image = {
+        "format": "dicom",
+        "modality": header.text("Modality"),
+        "sop_class": header.text("SOPClassUID"),
+        "transfer_syntax": str(header.transfer_syntax),
+        "photometric": header.text("PhotometricInterpretation"),
+        "rows": header.whole("Rows", 0),
+        "columns": header.whole("Columns", 0),
+        "samples_per_pixel": 3 if header.colour else 1,
+        "bits_stored": header.whole("BitsStored", header.whole("BitsAllocated", 0)),
+        "manufacturer": header.text("Manufacturer"),
+        "manufacturer_model": header.text("ManufacturerModelName"),
+        "body_part": header.text("BodyPartExamined"),
+        "patient_id": header.text("PatientID"),
+        "study_uid": header.text("StudyInstanceUID"),
+        "series_uid": header.text("SeriesInstanceUID"),
+        "sop_instance_uid": header.text("SOPInstanceUID"),
+        "accession_number": header.text("AccessionNumber"),
+    }
+    return [description(**image, **_place(header, frame), frame=frame) for frame in range(header.frames)]
+
+
+def spacing(header: DicomHeader, frame: int) -> tuple[float, float] | None:
+    """Distance between rows and between columns in mm, None where the header does not say.
+
+    In the patient where it is known (PixelSpacing), else at the detector (ImagerPixelSpacing), else on the film.
+    """
+    measures = header.macro("PixelMeasuresSequence", frame)
+    for source, name in (
+        (measures, "PixelSpacing"),
+        (header.dataset, "PixelSpacing"),
+        (header.dataset, "ImagerPixelSpacing"),
+        (header.dataset, "NominalScannedPixelSpacing"),
+    ):
+        found = numbers(source, name)
+        if len(found) == 2 and min(found) > 0:
+            return found[0], found[1]
+    return None
+
+
+def _place(header: DicomHeader, frame: int) -> dict[str, object]:
+    """Spacing, position along the normal and thickness of a frame."""
+    distance = spacing(header, frame)
+    position = numbers(header.macro("PlanePositionSequence", frame), "ImagePositionPatient")
+    orientation = numbers(header.macro("PlaneOrientationSequence", frame), "ImageOrientationPatient")
+    along = None
+    if len(position) == 3 and len(orientation) == 6:
+        normal = np.cross(orientation[:3], orientation[3:])
+        if np.linalg.norm(normal) > 0.1:
+            along = float(np.dot(position, normal / np.linalg.norm(normal)))
+    thickness = first_number(header.macro("PixelMeasuresSequence", frame), "SliceThickness")
+    return {
+        "spacing_row_mm": distance[0] if distance else None,
+        "spacing_column_mm": distance[1] if distance else None,
+        "slice_position_mm": along,
+        "slice_thickness_mm": thickness if thickness and thickness > 0 else None,
+    }
+
+
+def _transfer_syntax(dataset: Dataset) -> UID:
+    """The declared transfer syntax; where none is, the one that the data elements were found in."""
+    declared = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+    if declared:
+        return UID(str(declared))
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _frames(dataset: Dataset) -> int:
+    value = dataset.get("NumberOfFrames")
+    if value is None or value == "":
+        return 1
+    try:
+        return max(int(value), 1)
+    except (TypeError, ValueError):
+        raise UnreadableImageError("the number of frames in the header is not a number") from None
+
+
+def _check_length(header: DicomHeader, left: int) -> None:
+    """Compare what is left of the file after the header with what the frames need at least."""
+    if left < 8:
+        raise UnreadableImageError("the DICOM object holds no pixel data")
+    if header.transfer_syntax.is_encapsulated:
+        need = 8 * header.frames
+    else:
+        header.dataset.NumberOfFrames = header.frames
+        need = get_expected_length(header.dataset, unit="bytes")
+    if left < need:
+        raise UnreadableImageError("the file is truncated: it is shorter than its rows, columns and frames need")

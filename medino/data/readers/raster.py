@@ -1,0 +1,148 @@
+"""PNG, JPEG and TIFF: 1, 8, 16 and 32 bits, grey, palette and colour, the pages of a TIFF as frames."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from medino.core import UnreadableImageError
+from medino.data.pixels import Pixels
+from medino.data.readers.description import description
+from medino.data.readers.failures import check_size, decoding
+
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms")
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_PHOTOMETRIC = 262
+"""TIFF's tag for what zero means: 0 is white, 1 is black."""
+
+
+def describe(path: Path, plane: int | None = None) -> list[dict[str, object]]:
+    """The pages of an image file from their headers alone; see `medino.data.readers.describe`."""
+    if path.suffix.lower() in _SLIDES:
+        raise UnreadableImageError("a whole slide is no single image: cut it into tiles (PNG, JPEG or TIFF) first")
+    described = []
+    with decoding("the image file"), Image.open(path, formats=_FORMATS) as image:
+        for frame in range(_pages(image)):
+            image.seek(frame)
+            columns, rows = image.size
+            if _orientation(image) >= 5:
+                rows, columns = columns, rows
+            check_size(rows, columns, len(image.getbands()))
+            described.append(
+                description(
+                    format="raster",
+                    frame=frame,
+                    photometric=image.mode,
+                    rows=rows,
+                    columns=columns,
+                    samples_per_pixel=1 if image.mode in _GREY_MODES else 3,
+                    bits_stored=_bits(image),
+                )
+            )
+    return described
+
+
+def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
+    """One page. A palette becomes colour, alpha is dropped, the camera's rotation (EXIF) is applied.
+
+    Raises:
+        UnreadableImageError: the page can't be decoded.
+    """
+    with decoding("the image file"), Image.open(path, formats=_FORMATS) as image:
+        _seek(image, frame)
+        bits = _bits(image)
+        colour = image.mode not in _GREY_MODES
+        # Pillow inverts white-is-zero TIFFs of up to 8 bits itself.
+        inverted = not colour and bits > 8 and _tiff_tag(image, _PHOTOMETRIC) == 0
+        values = _oriented(_colour(path, image, frame) if colour else _grey(image), _orientation(image))
+    values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UnreadableImageError("the image holds values that are not numbers (NaN or infinite)")
+    # 32 bits are whole or floating point numbers of any scale: the page's own range is taken.
+    full_range = (float(values.min()), float(values.max())) if bits == 32 else (0.0, 2.0**bits - 1)
+    stacked = values.transpose(2, 0, 1) if colour else values[None]
+    return Pixels(torch.from_numpy(np.ascontiguousarray(stacked)), full_range, inverted=inverted)
+
+
+def read_mask(path: Path, frame: int, plane: int | None = None) -> torch.Tensor:
+    """One page as class or instance numbers, (H, W) int64: values as stored, palette indices, 0 and 1 for one bit.
+
+    Raises:
+        UnreadableImageError: the page can't be decoded, is in colour, or its values are no whole numbers.
+    """
+    with decoding("the mask file"), Image.open(path, formats=_FORMATS) as image:
+        _seek(image, frame)
+        values = _oriented(_mask_values(image), _orientation(image))
+    whole = np.rint(values)
+    if not np.array_equal(whole, values):
+        raise UnreadableImageError("the mask holds values that are not whole numbers")
+    return torch.from_numpy(np.ascontiguousarray(whole, dtype=np.int64))
+
+
+def _mask_values(image: Image.Image) -> np.ndarray:
+    if image.mode in _GREY_MODES:
+        return _grey(image)
+    if image.mode == "P":
+        return np.asarray(image)
+    colours = np.asarray(image.convert("RGB"))
+    if (colours != colours[..., :1]).any():
+        raise UnreadableImageError("a mask needs one value a pixel, and this image is in colour")
+    return colours[..., 0]
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.getchannel("L") if image.mode == "LA" else image)
+
+
+def _colour(path: Path, image: Image.Image, frame: int) -> np.ndarray:
+    """(H, W, 3) code values. Pillow cuts 16-bit colour down to 8 bits; imagecodecs keeps them."""
+    if _bits(image) == 16:
+        data = path.read_bytes()
+        values = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=frame)
+        return _oriented(values[..., :3], _tiff_tag(image, ExifTags.Base.Orientation) or 1)
+    return np.asarray(image.convert("RGB"))
+
+
+def _pages(image: Image.Image) -> int:
+    return getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+
+
+def _seek(image: Image.Image, frame: int) -> None:
+    if not 0 <= frame < _pages(image):
+        raise UnreadableImageError(f"page {frame} is asked for, and the file has {_pages(image)}")
+    image.seek(frame)
+    check_size(image.height, image.width, len(image.getbands()))
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of each stored sample; 8 for palettes, whose colours have 8."""
+    if image.mode == "1":
+        return 1
+    # Pillow's name for how the samples lie in the file, "RGB;16B" say; the mode alone does not tell.
+    if image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())):
+        return 16
+    return 32 if image.mode in ("I", "F") else 8
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> int | None:
+    return image.tag_v2.get(tag) if isinstance(image, TiffImageFile) else None
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation (1 to 8) that is still to be applied: Pillow turns TIFFs itself."""
+    return 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _oriented(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn (H, W, ...) values upright; the eight cases of the EXIF standard."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return values
