@@ -194,10 +194,11 @@ class VisionTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, LayerScale):
                 nn.init.constant_(module.gamma, module.initial)
-        # The convolution keeps PyTorch's own default, as in the reference.
-        bound = 1 / math.sqrt(3 * self.config.patch_size**2)
-        nn.init.uniform_(self.patch_embed.proj.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(self.patch_embed.proj.bias, -bound, bound, generator=generator)
+            elif isinstance(module, nn.Conv2d):
+                # PyTorch's own default, as in the reference.
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                for parameter in module.parameters():
+                    nn.init.uniform_(parameter, -bound, bound, generator=generator)
         nn.init.trunc_normal_(self.pos_embed, std=0.02, generator=generator)
         if self.mask_token is None:
             nn.init.trunc_normal_(self.cls_token, std=0.02, generator=generator)
