@@ -1,12 +1,19 @@
 """Bytes to pixels: manifest, readers, intensity, splits, sampler, datasets, phantom."""
 
-from medino.data.manifest import Manifest, record_rejects
+from medino.data.identity import IdentityKey
+from medino.data.manifest import Manifest, record_rejects, rejects_path
 from medino.data.pixels import Pixels, Window
+from medino.data.readers import read_mask, read_pixels
 from medino.data.sampler import SampleAddress, StepBatchSampler
+from medino.data.scan import scan
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
+from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_splits
 
 __all__ = [
+    "DEFAULT_FRACTIONS",
     "MANIFEST_VERSION",
+    "SPLITS",
+    "IdentityKey",
     "Manifest",
     "Pixels",
     "Reject",
@@ -14,5 +21,11 @@ __all__ = [
     "SampleAddress",
     "StepBatchSampler",
     "Window",
+    "assign_splits",
+    "check_splits",
+    "read_mask",
+    "read_pixels",
     "record_rejects",
+    "rejects_path",
+    "scan",
 ]

@@ -1,0 +1,86 @@
+"""`medino scan`: folders to a manifest, and a table of what is in them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medino.core import InputError
+
+if TYPE_CHECKING:
+    from medino.data import Manifest
+
+KEY_NAME = "medino.key"
+"""The key's file, beside the manifest, where none is given."""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the options of `medino scan`."""
+    parser.add_argument("paths", nargs="+", type=str, help="folders and files to scan")
+    parser.add_argument("-o", "--output", type=str, required=True, help="the manifest to write, a .parquet file")
+    parser.add_argument(
+        "--labels",
+        type=str | None,
+        help="CSV file with a column path, image, series, study or patient, a column label, and where wanted patient "
+        "(beside a finer key) and split",
+    )
+    parser.add_argument("--label-column", type=str | None, help="the CSV's column with the labels [label]")
+    parser.add_argument("--masks", type=str | None, help="folder with a mask for each image, named like it")
+    parser.add_argument(
+        "--key",
+        type=str | None,
+        help="file with the secret that identifiers are hashed with; made if it is not there "
+        f"[{KEY_NAME} beside the manifest]. Scans with one key have comparable patients. Never hand it on with the "
+        "manifest: with both, a guessed identifier can be tested",
+    )
+    parser.add_argument("--verify", action="store_true", help="decode every pixel too; what fails becomes a reject")
+    parser.add_argument(
+        "--plane",
+        type=str,
+        default="axial",
+        help="how NIfTI volumes are sliced: axial, coronal, sagittal, or the axis 2, 1, 0",
+    )
+    parser.add_argument(
+        "--patient-pattern",
+        type=str | None,
+        help="regular expression for files without a PatientID, searched in the path below the scanned folder; its "
+        "first group is the patient",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that read; the result is the same")
+
+
+def run(config: Namespace) -> None:
+    """Scan, write the manifest and its rejects, and show what was found."""
+    from medino.data import rejects_path, scan
+
+    output = Path(config.output)
+    if output.suffix != ".parquet" or output.is_dir():
+        raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
+    manifest = scan(
+        config.paths,
+        labels=config.labels,
+        label_column=config.label_column,
+        masks=config.masks,
+        key=config.key or output.parent / KEY_NAME,
+        verify=config.verify,
+        plane=config.plane,
+        patient_pattern=config.patient_pattern,
+        ignore=[output, rejects_path(output)],
+        name=output.stem,
+        workers=config.workers,
+    )
+    manifest.write(output)
+    show_summary(manifest)
+    print(f"manifest  {output}\nrejects   {rejects_path(output)}")
+
+
+def show_summary(manifest: "Manifest") -> None:
+    """Print the tables of what was scanned: counts and reasons, no path and no identifier."""
+    from rich.console import Console
+
+    from medino.cli.scan_summary import reject_table, summary_table
+
+    console = Console(highlight=False)
+    console.print(summary_table(manifest))
+    if manifest.rejects:
+        console.print(reject_table(manifest))
