@@ -41,6 +41,7 @@ class Pixels:
         windows: the file's own windows, first one preferred.
         inverted: True where low values are to be shown bright (MONOCHROME1).
         modality: DICOM modality, where known.
+        stacked: True where the three channels are adjacent slices of one grey volume, not colours.
     """
 
     values: torch.Tensor
@@ -50,3 +51,9 @@ class Pixels:
     windows: tuple[Window, ...] = ()
     inverted: bool = False
     modality: str | None = None
+    stacked: bool = False
+
+    @property
+    def colour(self) -> bool:
+        """True where the three channels are red, green and blue."""
+        return self.values.shape[0] == 3 and not self.stacked
