@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
 def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """The bare state dict in a PyTorch file, without unpickling anything but tensors and plain containers."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file makes the reader fail in any of a dozen ways.
         raise InputError(refusal(path, error)) from error
     if not isinstance(content, dict) or not content:
@@ -141,14 +143,15 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
 
 def refusal(path: Path, error: Exception) -> str:
     """Why a PyTorch file can't be read and what to do, in one line."""
-    refused = re.search(r"Unsupported (?:global|class|operand)[^\n]*?([\w.]+\.[\w.]+)", str(error))
+    refused = re.search(r"(?:GLOBAL|class|Unsupported global:) ((?:\w+\.)+\w+)", str(error))
     if refused:
         return (
             f"{path} holds a Python object ({refused[1]}) beside its tensors, and medino does not unpickle objects, "
             "which may run code; where you trust the file, save its state dict alone and give that"
         )
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{path} is not a readable PyTorch checkpoint ({first_line[:120]}); download it again or give another file"
+    # PyTorch's own reason stands between advice on unsafe loading, which is not ours to give.
+    reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0] or type(error).__name__
+    return f"{path} is not a readable PyTorch checkpoint ({reason[:100]}); download it again or give another file"
 
 
 def read_config(path: Path) -> BackboneConfig:

@@ -341,7 +341,13 @@ def drop_path_rates(config: BackboneConfig) -> list[float]:
 
 
 def check_config(config: BackboneConfig) -> None:
-    """Refuse settings that contradict each other."""
+    """Refuse settings that are out of range or contradict each other."""
+    for name in ("embed_dim", "depth", "num_heads", "patch_size", "image_size"):
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} is {value!r}; use a whole number from 1")
+    if config.num_register_tokens < 0:
+        raise InputError(f"num_register_tokens is {config.num_register_tokens}; use a whole number from 0")
     if config.embed_dim % config.num_heads:
         raise InputError(f"embed_dim {config.embed_dim} is not a multiple of num_heads {config.num_heads}")
     if config.image_size < config.patch_size:
