@@ -1,0 +1,110 @@
+"""Evidence in and out of Parquet: one tidy table that grows, and the questions that figures and reports ask of it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from medino.core import InputError, read_table, schema_of, whole_file, write_table
+from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
+
+EVIDENCE_SCHEMA = schema_of(EvidenceRow)
+
+KINDS = ("outcome", "support", "episode", "summary")
+
+
+def evidence_table(rows: Iterable[EvidenceRow]) -> pa.Table:
+    """A table of rows made one by one."""
+    return pa.Table.from_pylist([vars(row) for row in rows], schema=EVIDENCE_SCHEMA)
+
+
+def evidence_block(length: int, **columns: Any) -> pa.Table:
+    """A table of `length` rows made column by column, for results too many to be made one by one.
+
+    Args:
+        length: number of rows.
+        columns: an Arrow array of that length, or one value that all rows share; columns not named are null.
+    """
+    arrays = []
+    for column in EVIDENCE_SCHEMA:
+        value = columns.pop(column.name, None)
+        is_array = isinstance(value, pa.Array)
+        arrays.append(value.cast(column.type) if is_array else pa.repeat(pa.scalar(value, column.type), length))
+    if columns:
+        raise ValueError(f"evidence has no columns {', '.join(columns)}")
+    return pa.Table.from_arrays(arrays, schema=EVIDENCE_SCHEMA)
+
+
+def merge_evidence(tables: Sequence[pa.Table]) -> pa.Table:
+    """Put tables of evidence one below the other."""
+    return pa.concat_tables([EVIDENCE_SCHEMA.empty_table(), *tables])
+
+
+def write_evidence(path: str | Path, rows: pa.Table | Iterable[EvidenceRow]) -> None:
+    """Write evidence, whole or not at all, in place of what was there."""
+    table = rows if isinstance(rows, pa.Table) else evidence_table(rows)
+    write_table(path, table, "evidence", EVIDENCE_VERSION, {})
+
+
+def read_evidence(path: str | Path) -> pa.Table:
+    """Read evidence.
+
+    Raises:
+        InputError: the file is missing, holds another table or another schema version.
+    """
+    table, _ = read_table(path, "evidence", EVIDENCE_VERSION)
+    try:
+        return table.select(EVIDENCE_SCHEMA.names).cast(EVIDENCE_SCHEMA)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise InputError(f"{path} does not fit the evidence's schema ({error}); run the study again") from error
+
+
+def append_evidence(path: str | Path, rows: pa.Table | Iterable[EvidenceRow]) -> None:
+    """Add evidence to a file, which is made if it is not there.
+
+    Rows of the same task, dataset, backbone, features, probe, unit and shots are replaced, so that a study run twice is
+    there once.
+    """
+    table = rows if isinstance(rows, pa.Table) else evidence_table(rows)
+    if Path(path).is_file():
+        known = read_evidence(path)
+        keys = ("task", "dataset", "backbone", "features", "probe", "unit", "shots")
+        new = set(zip(*(table[key].to_pylist() for key in keys), strict=True))
+        kept = [row not in new for row in zip(*(known[key].to_pylist() for key in keys), strict=True)]
+        table = merge_evidence([known.filter(pa.array(kept, pa.bool_())), table])
+    write_evidence(path, table)
+
+
+def of_kind(evidence: pa.Table, kind: str, **equal: str | int) -> pa.Table:
+    """The rows of a kind whose columns have the given values."""
+    chosen = pc.equal(evidence["kind"], kind)
+    for name, value in equal.items():
+        chosen = pc.and_(chosen, pc.equal(evidence[name], value))
+    return evidence.filter(chosen)
+
+
+def summaries(evidence: pa.Table, **equal: str | int) -> list[EvidenceRow]:
+    """The summary rows without a comparison: a metric's mean over episodes, its interval and spread."""
+    rows = of_kind(evidence, "summary", **equal)
+    return _rows(rows.filter(pc.is_null(rows["compared_with"])))
+
+
+def differences(evidence: pa.Table, **equal: str | int) -> list[EvidenceRow]:
+    """The summary rows of paired differences, `backbone - compared_with`."""
+    rows = of_kind(evidence, "summary", **equal)
+    return _rows(rows.filter(pc.is_valid(rows["compared_with"])))
+
+
+def export_csv(path: str | Path, evidence: pa.Table) -> None:
+    """Write the summary rows as CSV, for a spreadsheet."""
+    rows = of_kind(evidence, "summary").drop_columns(["scores"])
+    with whole_file(path) as temporary:
+        pyarrow.csv.write_csv(rows, temporary)
+
+
+def _rows(table: pa.Table) -> list[EvidenceRow]:
+    """The rows as objects."""
+    return [EvidenceRow(**row) for row in table.to_pylist()]

@@ -1,0 +1,86 @@
+import dataclasses
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+
+from medino.core import InputError, write_table
+from medino.probes import (
+    EvidenceRow,
+    append_evidence,
+    differences,
+    evidence_block,
+    evidence_table,
+    export_csv,
+    read_evidence,
+    summaries,
+    write_evidence,
+)
+
+SUMMARY = EvidenceRow(
+    kind="summary",
+    task="classification",
+    dataset="set",
+    backbone="adapted",
+    features="class",
+    probe="knn",
+    unit="image",
+    patient_unit="patient",
+    shots=5,
+    metric="auroc",
+    value=0.7,
+    low=0.6,
+    high=0.8,
+    patients=10,
+    patients_seen=0,
+)
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    outcome = dataclasses.replace(SUMMARY, kind="outcome", target="a", predicted="b", scores=[0.25, 0.75])
+    write_evidence(tmp_path / "evidence.parquet", [SUMMARY, outcome])
+    rows = [EvidenceRow(**row) for row in read_evidence(tmp_path / "evidence.parquet").to_pylist()]
+    assert rows == [SUMMARY, outcome]
+
+
+def test_no_rows_are_evidence_too(tmp_path: Path) -> None:
+    write_evidence(tmp_path / "evidence.parquet", [])
+    assert read_evidence(tmp_path / "evidence.parquet").num_rows == 0
+
+
+def test_a_block_is_the_same_rows_made_one_by_one() -> None:
+    shared = {"kind": "episode", "task": "classification", "dataset": "set", "backbone": "b", "features": "class"}
+    shared |= {"probe": "knn", "unit": "image", "patient_unit": "file"}
+    block = evidence_block(2, episode=pa.array([0, 1]), value=pa.array([0.5, 0.25]), **shared)
+    rows = [EvidenceRow(**shared, episode=episode, value=value) for episode, value in ((0, 0.5), (1, 0.25))]
+    assert block.equals(evidence_table(rows))
+    with pytest.raises(ValueError, match="no columns colour"):
+        evidence_block(1, colour="red", **shared)
+
+
+def test_appending_keeps_what_was_there_and_replaces_what_is_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.parquet"
+    append_evidence(path, [SUMMARY])
+    append_evidence(path, [dataclasses.replace(SUMMARY, backbone="start", value=0.5)])
+    append_evidence(path, [dataclasses.replace(SUMMARY, value=0.9)])
+    append_evidence(path, [dataclasses.replace(SUMMARY, shots=20, value=0.95)])
+    found = {(row.backbone, row.shots): row.value for row in summaries(read_evidence(path))}
+    assert found == {("start", 5): 0.5, ("adapted", 5): 0.9, ("adapted", 20): 0.95}
+
+
+def test_summaries_and_differences_are_told_apart(tmp_path: Path) -> None:
+    difference = dataclasses.replace(SUMMARY, compared_with="start", value=0.1)
+    table = evidence_table([SUMMARY, difference, dataclasses.replace(SUMMARY, metric="balanced_accuracy")])
+    assert summaries(table, metric="auroc") == [SUMMARY]
+    assert differences(table) == [difference]
+    export_csv(tmp_path / "summary.csv", table)
+    assert pyarrow.csv.read_csv(tmp_path / "summary.csv")["value"].to_pylist() == [0.7, 0.1, 0.7]
+
+
+def test_another_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        read_evidence(tmp_path / "none.parquet")
+    write_table(tmp_path / "other.parquet", pa.table({"kind": ["summary"]}), "evidence", 1, {})
+    with pytest.raises(InputError, match="does not fit the evidence's schema"):
+        read_evidence(tmp_path / "other.parquet")
