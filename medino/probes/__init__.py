@@ -1,1 +1,46 @@
 """Features to few-shot numbers: probes, the study, its statistics."""
+
+from medino.probes.bootstrap import auroc_replicates, balanced_accuracy_replicates, patient_counts, percentile_interval
+from medino.probes.classifiers import knn, nearest_mean
+from medino.probes.evidence import (
+    append_evidence,
+    differences,
+    evidence_block,
+    evidence_table,
+    export_csv,
+    merge_evidence,
+    of_kind,
+    read_evidence,
+    summaries,
+    write_evidence,
+)
+from medino.probes.logistic import logistic
+from medino.probes.metrics import balanced_accuracy, macro_auroc
+from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
+from medino.probes.study import PROBES, FewShotStudy
+
+__all__ = [
+    "EVIDENCE_VERSION",
+    "PROBES",
+    "EvidenceRow",
+    "FewShotStudy",
+    "append_evidence",
+    "auroc_replicates",
+    "balanced_accuracy",
+    "balanced_accuracy_replicates",
+    "differences",
+    "evidence_block",
+    "evidence_table",
+    "export_csv",
+    "knn",
+    "logistic",
+    "macro_auroc",
+    "merge_evidence",
+    "nearest_mean",
+    "of_kind",
+    "patient_counts",
+    "percentile_interval",
+    "read_evidence",
+    "summaries",
+    "write_evidence",
+]

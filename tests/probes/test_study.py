@@ -1,0 +1,284 @@
+import dataclasses
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from medino.core import InputError
+from medino.data import Manifest
+from medino.features import FeatureTable
+from medino.probes import FewShotStudy, differences, of_kind, patient_counts, summaries
+
+STUDY = FewShotStudy(shots=(2, 5), episodes=6, replicates=200)
+
+
+@pytest.fixture
+def evidence(make_manifest, make_features) -> pa.Table:
+    manifest = make_manifest()
+    features = {"start": make_features(manifest, 0.6), "adapted": make_features(manifest, 1.2)}
+    return STUDY.run(features, manifest, pretraining_patients=manifest.column("patient")[-30:].tolist())
+
+
+def test_there_is_a_summary_of_each_backbone_probe_metric_and_number_of_shots(evidence: pa.Table) -> None:
+    assert len(summaries(evidence)) == 2 * 3 * 2 * 2
+    assert {row.backbone for row in differences(evidence)} == {"adapted"}
+    assert {row.compared_with for row in differences(evidence)} == {"start"}
+    assert len(differences(evidence)) == 3 * 2 * 2
+    for row in [*summaries(evidence), *differences(evidence)]:
+        assert row.low <= row.value <= row.high
+        assert row.spread is not None
+        assert (row.patients, row.patients_seen) == (36, 10)
+        assert (row.dataset, row.unit, row.patient_unit) == ("blobs", "image", "patient")
+
+
+def test_the_better_features_win(evidence: pa.Table) -> None:
+    for row in differences(evidence, metric="balanced_accuracy", shots=5):
+        assert row.low > 0
+
+
+def test_summaries_can_be_computed_again_from_the_outcomes(evidence: pa.Table) -> None:
+    for summary in summaries(evidence, backbone="adapted", shots=5):
+        rows = of_kind(evidence, "outcome", backbone="adapted", shots=5, probe=summary.probe)
+        metrics = []
+        for episode in range(STUDY.episodes):
+            rows_of = of_kind(rows, "outcome", episode=episode)
+            targets = np.array(rows_of["target"].to_pylist())
+            if summary.metric == "balanced_accuracy":
+                metrics.append(balanced_accuracy_score(targets, np.array(rows_of["predicted"].to_pylist())))
+            else:
+                scores = np.array(rows_of["scores"].to_pylist())
+                classes = np.unique(targets)
+                metrics.append(np.mean([roc_auc_score(targets == c, scores[:, i]) for i, c in enumerate(classes)]))
+        assert summary.value == pytest.approx(np.mean(metrics), rel=1e-5)
+        assert summary.spread == pytest.approx(np.std(metrics, ddof=1), rel=1e-5)
+
+
+def test_the_paired_interval_can_be_computed_again_from_the_outcomes(evidence: pa.Table) -> None:
+    (row,) = differences(evidence, metric="balanced_accuracy", shots=5, probe="knn")
+    right = {}
+    for backbone in ("start", "adapted"):
+        rows = of_kind(evidence, "outcome", backbone=backbone, shots=5, probe="knn")
+        correct = np.array(rows["target"].to_pylist()) == np.array(rows["predicted"].to_pylist())
+        right[backbone] = correct.reshape(STUDY.episodes, -1)
+    rows = of_kind(rows, "outcome", episode=0)
+    targets, patients = np.array(rows["target"].to_pylist()), np.array(rows["patient"].to_pylist())
+    counts = patient_counts(len(set(patients)), STUDY.replicates, STUDY.seed)
+    replicates = []
+    for replicate in counts:
+        weights = replicate[np.unique(patients, return_inverse=True)[1]]
+        present = [c for c in np.unique(targets) if weights[targets == c].sum()]
+        value = {
+            backbone: np.mean(
+                [np.average(row[targets == c], weights=weights[targets == c]) for row in rows for c in present]
+            )
+            for backbone, rows in right.items()
+        }
+        replicates.append(value["adapted"] - value["start"])
+    assert (row.low, row.high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]), abs=1e-6)
+
+
+@pytest.mark.parametrize("unit", ["image", "series", "study", "patient"])
+def test_no_patient_is_on_both_sides_of_an_episode(unit: str, make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    study = dataclasses.replace(STUDY, unit=unit, probes=("nearest_mean",))
+    evidence = study.run({"start": make_features(manifest)}, manifest)
+    tested = set(of_kind(evidence, "outcome")["patient"].to_pylist())
+    support = of_kind(evidence, "support")
+    assert not tested & set(support["patient"].to_pylist())
+    split = dict(zip(manifest.column("patient"), manifest.column("split"), strict=True))
+    assert {split[patient] for patient in tested} == {"test"}
+    for shots in STUDY.shots:
+        for episode in range(STUDY.episodes):
+            rows = of_kind(support, "support", shots=shots, episode=episode)
+            assert len(set(rows["patient"].to_pylist())) == rows.num_rows == 3 * shots
+            _, counts = np.unique(rows["target"].to_pylist(), return_counts=True)
+            assert (counts == shots).all()
+
+
+def test_every_backbone_and_probe_learns_from_the_same_support_sets(evidence: pa.Table) -> None:
+    support = of_kind(evidence, "support", shots=5)
+    sets = {
+        tuple(of_kind(support, "support", backbone=backbone, probe=probe)["unit_id"].to_pylist())
+        for backbone in ("start", "adapted")
+        for probe in STUDY.probes
+    }
+    assert len(sets) == 1
+
+
+def test_the_paired_interval_is_narrower_than_the_difference_of_unpaired_ones(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    start = make_features(manifest, 0.6)
+    noise = np.random.default_rng(5).normal(size=start.blocks[1, "class"].shape) * 0.3
+    close = {(1, "class"): (start.blocks[1, "class"] + noise).astype(np.float32)}
+    features = {"start": start, "close": dataclasses.replace(start, blocks=close)}
+    evidence = STUDY.run(features, manifest)
+    for row in differences(evidence, metric="auroc"):
+        pair = summaries(evidence, metric="auroc", shots=row.shots, probe=row.probe)
+        unpaired = np.sqrt(sum((one.high - one.low) ** 2 for one in pair))
+        assert row.high - row.low < 0.8 * unpaired
+
+
+def test_the_same_features_differ_by_nothing(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = make_features(manifest)
+    for row in differences(STUDY.run({"one": features, "other": features}, manifest)):
+        assert (row.value, row.low, row.high, row.spread) == (0, 0, 0, 0)
+
+
+def test_the_baseline_can_be_named(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = {"one": make_features(manifest), "other": make_features(manifest, 2.0)}
+    evidence = dataclasses.replace(STUDY, baseline="other").run(features, manifest)
+    assert {(row.backbone, row.compared_with) for row in differences(evidence)} == {("one", "other")}
+
+
+def test_a_study_repeats_itself_and_another_seed_draws_others(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = {"start": make_features(manifest)}
+    first = STUDY.run(features, manifest)
+    assert first.equals(STUDY.run(features, manifest))
+    assert not first.equals(dataclasses.replace(STUDY, seed=1).run(features, manifest))
+
+
+def test_patients_seen_are_counted_for_the_backbone_that_saw_them(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    seen = manifest.column("patient")[-3:].tolist()
+    adapted = dataclasses.replace(make_features(manifest), facts={"pretraining_patients": seen})
+    evidence = STUDY.run({"start": make_features(manifest), "adapted": adapted}, manifest)
+    assert {(row.backbone, row.patients_seen) for row in summaries(evidence)} == {("start", 0), ("adapted", 1)}
+    assert {row.patients_seen for row in differences(evidence)} == {1}
+
+
+def test_a_patients_vector_is_the_mean_of_its_images(make_manifest, make_features) -> None:
+    manifest = make_manifest(images_a_patient=4)
+    features = make_features(manifest)
+    one_each = manifest.select(np.arange(0, len(manifest), 4))
+    means = features.blocks[1, "class"].reshape(-1, 4, 16).mean(axis=1)
+    averaged = dataclasses.replace(
+        features, sample_ids=one_each.column("sample_id"), blocks={(1, "class"): means}, manifest=one_each.fingerprint
+    )
+    by_patient = dataclasses.replace(STUDY, unit="patient").run({"start": features}, manifest)
+    by_image = dataclasses.replace(STUDY, unit="patient").run({"start": averaged}, one_each)
+    for one, other in zip(summaries(by_patient), summaries(by_image), strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-6)
+
+
+def test_fifty_episodes_of_three_backbones_take_seconds(make_manifest, make_features) -> None:
+    manifest = make_manifest(patients_a_class=60, images_a_patient=2)
+    features = {name: make_features(manifest, dimensions=384, seed=seed) for seed, name in enumerate("abc")}
+    started = time.monotonic()
+    FewShotStudy().run(features, manifest)
+    # Measured at a few seconds on one core; the bound leaves room for a busy machine.
+    assert time.monotonic() - started < 60
+
+
+def _with(manifest: Manifest, column: str, change) -> Manifest:
+    values = manifest.column(column)
+    return manifest.with_column(column, [change(place, value) for place, value in enumerate(values)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: _with(m, "label", lambda i, v: None), "none of the 216 samples of blobs has a label"),
+        (lambda m: _with(m, "label", lambda i, v: "only"), "all labelled units are of one class, 'only'"),
+        (lambda m: _with(m, "split", lambda i, v: None), "no labelled unit of blobs is in the split 'test'"),
+        (lambda m: _with(m, "split", lambda i, v: "train"), "no labelled unit of blobs is in the split 'test'"),
+        (lambda m: _with(m, "split", lambda i, v: "test"), "no labelled unit of blobs is in the split 'train'"),
+        (lambda m: _with(m, "split", lambda i, v: "test" if i % 3 else "train"), "72 patients are in both"),
+        (
+            lambda m: _with(m, "label", lambda i, v: None if i >= 108 and v == "class 1" else v),
+            r"class 'class 1' has no test patients \(there are 24 in all\)",
+        ),
+        (
+            lambda m: _with(m, "label", lambda i, v: None if 12 <= i < 108 and v == "class 2" else v),
+            r"class 'class 2' has 1 training patients \(3 units\), fewer than 2 shots",
+        ),
+    ],
+)
+def test_labels_and_splits_that_carry_no_study_are_refused(change, message: str, make_manifest, make_features) -> None:
+    manifest = change(make_manifest())
+    with pytest.raises(InputError, match=message) as refusal:
+        STUDY.run({"start": make_features(manifest)}, manifest)
+    assert "\n" not in str(refusal.value)
+
+
+def test_units_with_two_labels_are_counted(make_manifest, make_features) -> None:
+    manifest = _with(make_manifest(), "label", lambda place, value: "class 0" if place % 9 == 5 else value)
+    with pytest.raises(InputError, match=r"24 of 72 units \(patient\) hold images of more than one label"):
+        dataclasses.replace(STUDY, unit="patient").run({"start": make_features(manifest)}, manifest)
+
+
+def test_samples_without_a_label_are_left_aside(make_manifest, make_features) -> None:
+    manifest = _with(make_manifest(), "label", lambda place, value: None if place % 3 == 0 else value)
+    evidence = STUDY.run({"start": make_features(manifest)}, manifest)
+    assert of_kind(evidence, "outcome", shots=5, probe="knn", episode=0).num_rows == 36 * 2
+
+
+def _changed(table: FeatureTable, vectors: np.ndarray) -> FeatureTable:
+    return dataclasses.replace(table, blocks={(1, "class"): vectors.astype(np.float32)})
+
+
+def test_vectors_that_are_not_finite_are_counted(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = make_features(manifest)
+    vectors = features.blocks[1, "class"].copy()
+    vectors[3, 0], vectors[7] = np.nan, np.inf
+    with pytest.raises(InputError, match="'start' hold NaN or infinity for 2 of 216 labelled samples"):
+        STUDY.run({"start": _changed(features, vectors)}, manifest)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3])
+def test_identical_vectors_score_as_chance(value: float, make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = make_features(manifest)
+    constant = _changed(features, np.full_like(features.blocks[1, "class"], value))
+    for row in summaries(STUDY.run({"start": constant}, manifest)):
+        assert row.value == pytest.approx(1 / 3 if row.metric == "balanced_accuracy" else 0.5)
+
+
+def test_features_without_some_labelled_samples_are_refused(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    table = make_features(manifest)
+    fewer = dataclasses.replace(
+        table, sample_ids=table.sample_ids[5:], blocks={(1, "class"): table.blocks[1, "class"][5:]}
+    )
+    with pytest.raises(InputError, match="'start' lack 5 of 216 labelled samples"):
+        STUDY.run({"start": fewer}, manifest)
+    rejected = dataclasses.replace(fewer, rejects=tuple(table.sample_ids[:5]))
+    evidence = STUDY.run({"start": rejected, "other": table}, manifest)
+    assert not set(table.sample_ids[:5]) & set(of_kind(evidence, "support")["unit_id"].to_pylist())
+
+
+def test_features_of_another_manifest_are_refused(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = make_features(manifest)
+    with pytest.raises(InputError, match="features 'start' were made from another manifest"):
+        STUDY.run({"start": features}, make_manifest(images_a_patient=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"probes": ("svm",)}, "no probe 'svm'"),
+        ({"probes": ()}, "at least one"),
+        ({"shots": (0,)}, "shots is 0"),
+        ({"episodes": 0}, "episodes is 0"),
+        ({"replicates": 0}, "replicates is 0"),
+        ({"unit": "organ"}, "no unit 'organ'"),
+        ({"features": "last_five"}, "no features 'last_five'"),
+        ({"features": "mean_patch"}, "lacks"),
+        ({"baseline": "other"}, "baseline 'other' is not among"),
+    ],
+)
+def test_unknown_settings_are_refused(settings: dict, message: str, make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(STUDY, **settings).run({"start": make_features(manifest)}, manifest)
+
+
+def test_no_features_are_refused(make_manifest) -> None:
+    with pytest.raises(InputError, match="at least one backbone"):
+        STUDY.run({}, make_manifest())
