@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "rejects.csv"
 
     @property
+    def skipped_steps(self) -> Path:
+        """Training steps that were skipped because of NaN or infinity, with their samples."""
+        return self.path / "skipped_steps.csv"
+
+    @property
     def figures(self) -> Path:
         """Figures as files, for those who want them outside the report."""
         return self.path / "figures"
