@@ -1,1 +1,44 @@
 """Tokens to a better backbone: losses, schedules, parameter groups, the Lightning module and its datamodule."""
+
+from medino.ssl.batch import PretrainingBatch
+from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
+from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
+from medino.ssl.datamodule import PretrainingData
+from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss, view_cross_entropy
+from medino.ssl.module import DINO_V1, DINOv2
+from medino.ssl.monitors import prototype_use, rankme
+from medino.ssl.networks import Network, build_student
+from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
+from medino.ssl.recorder import RunRecorder
+from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
+from medino.ssl.self_distillation import SelfDistillation, StepLosses
+
+__all__ = [
+    "DINO_V1",
+    "Center",
+    "DINOv2",
+    "Network",
+    "ParameterRule",
+    "PretrainingBatch",
+    "PretrainingData",
+    "RunCheckpoint",
+    "RunRecorder",
+    "Schedules",
+    "SelfDistillation",
+    "StepLosses",
+    "StepSettings",
+    "build_student",
+    "clip_gradients",
+    "cosine_schedule",
+    "dino_losses",
+    "global_mean",
+    "ibot_loss",
+    "koleo_loss",
+    "latest_checkpoint",
+    "make_schedules",
+    "parameter_rules",
+    "prototype_use",
+    "rankme",
+    "sinkhorn_knopp",
+    "view_cross_entropy",
+]

@@ -1,0 +1,374 @@
+"""The pretraining data: a manifest's images as multi-crop batches, every draw at its address."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from medino.core import InputError, TrainingStoppedError, UnreadableImageError, numpy_generator
+from medino.data import (
+    Manifest,
+    Reject,
+    SampleAddress,
+    StepBatchSampler,
+    record_rejects,
+)
+from medino.data.dataset import PixelDataset
+from medino.data.intensity import Intensity
+from medino.models import BackboneConfig
+from medino.ssl.batch import PretrainingBatch
+from medino.ssl.distributed import rank, world_size
+from medino.views import BlockMasks, MultiCrop, Views
+
+REPLACEMENTS = 20
+"""Samples that may fail to decode, one after the other, before the run stops."""
+
+
+class StepBatches(Dataset[PretrainingBatch]):
+    """Makes a step's batch from its addresses. What it draws depends on the addresses alone, not on who asks.
+
+    Args:
+        manifest: the images.
+        views: makes the crops of one image.
+        masks: draws the masks of the global batch.
+        batch_size: of all processes.
+        seed: of the run.
+        neighbours: whether three neighbouring slices make the channels.
+        purpose: what the random draws are for; another one gives other views.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        views: MultiCrop,
+        masks: BlockMasks,
+        batch_size: int,
+        seed: int,
+        neighbours: bool = False,
+        purpose: str = "views",
+    ) -> None:
+        self.pixels = PixelDataset(manifest, neighbours=neighbours)
+        self.sample_ids = manifest.column("sample_id")
+        self.views = views
+        self.masks = masks
+        self.batch_size = batch_size
+        self.seed = seed
+        self.purpose = purpose
+
+    def __getitem__(self, addresses: list[SampleAddress]) -> PretrainingBatch:
+        """The batch of one process and step."""
+        rejects: list[tuple[int, str]] = []
+        rows, samples = [], []
+        for address in addresses:
+            made = self._sample(address, rejects)
+            if made is None:
+                # Raised where it can be said in one line: an error in a worker process arrives with a traceback.
+                nothing = torch.empty(0)
+                failure = (
+                    f"training stopped at step {address.step}: {REPLACEMENTS} images in a row can't be decoded "
+                    f"(the last: {rejects[-1][1]}); run medino scan --verify on this data"
+                )
+                return PretrainingBatch(nothing, nothing, nothing, rejects=rejects, failure=failure)
+            rows.append(made[0])
+            samples.append(made[1])
+        step, first = addresses[0].step, addresses[0].position
+        masks = self.masks(2 * self.batch_size, numpy_generator(self.seed, f"{self.purpose} masks", step))
+        own = masks.unflatten(0, (2, self.batch_size))[:, first : first + len(addresses)].flatten(0, 1)
+        return PretrainingBatch(
+            global_crops=torch.stack([views.global_crops for views in samples], dim=1).flatten(0, 1),
+            local_crops=torch.stack([views.local_crops for views in samples], dim=1).flatten(0, 1),
+            masks=own,
+            step=step,
+            first_position=first,
+            sample_ids=[str(self.sample_ids[row]) for row in rows],
+            rejects=rejects,
+        )
+
+    def _sample(self, address: SampleAddress, rejects: list[tuple[int, str]]) -> tuple[int, Views] | None:
+        """The views of an address; of another row, drawn for the address, where its own can't be decoded."""
+        row = address.row
+        replacement = numpy_generator(self.seed, f"{self.purpose} replacement", address.step, address.position)
+        for _ in range(REPLACEMENTS):
+            generator = numpy_generator(self.seed, self.purpose, address.step, address.position)
+            try:
+                pixels = self.pixels[row]
+                if not bool(pixels.values.isfinite().all()):
+                    raise UnreadableImageError("pixel values that are not finite (NaN or infinity)")
+                return row, self.views(pixels, generator)
+            except UnreadableImageError as error:
+                rejects.append((row, str(error)))
+                row = int(replacement.integers(len(self.sample_ids)))
+        return None
+
+
+class StepLoader:
+    """The batches from one step to the last. Its length is that of the whole run, as Lightning counts a resumed run's.
+
+    Args:
+        dataset: makes the batches.
+        sampler: their addresses.
+        total_steps: of the whole run.
+        num_workers: processes that make batches; the batches are the same for any number.
+        pin_memory: for training on a GPU.
+    """
+
+    def __init__(
+        self,
+        dataset: StepBatches,
+        sampler: Sequence[list[SampleAddress]] | StepBatchSampler,
+        total_steps: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.total_steps = total_steps
+        # Without a batch size, the loader passes the sampler's list of addresses to the dataset as it is.
+        self.loader: DataLoader[PretrainingBatch] = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+        )
+
+    def __len__(self) -> int:
+        return self.total_steps
+
+    def __iter__(self) -> Iterator[PretrainingBatch]:
+        return iter(self.loader)
+
+
+class PretrainingData(pl.LightningDataModule):
+    """Unlabelled images for `DINOv2`.
+
+    The backbone (patch size, mean and deviation) is asked of the module that is trained. Masks and views follow
+    DINOv2's recipe; comments give DINO v1's values.
+
+    Args:
+        manifest: the Parquet file that `medino scan` wrote.
+        batch_size: images of one training step, over all processes.
+        views: kind of image: "natural", "radiology" or "histology".
+        global_size: side of the global crops, pixels.
+        local_size: side of the local crops, pixels.
+        num_local_crops: local crops of each image.
+        global_scale: share of the image's area in a global crop, least and most.
+        local_scale: the same of a local crop.
+        blur: "published" or "reference", see `MultiCrop`.
+        horizontal_flip: None: what the kind of image has by default.
+        window: grey window, see `Intensity`.
+        channels: how grey becomes three channels: "repeat", "windows" or "neighbours".
+        windows: the three windows of `channels: windows`; None: by modality.
+        mask_ratio: share of a masked crop's patches that is masked, least and most.
+        mask_probability: share of the global crops that is masked.
+        splits: train on the rows of these splits; None: on those of split "train", or on all where no split is given.
+        uniform_over: "rows" or "patients": what is drawn evenly.
+        num_workers: processes that read and augment; any number gives the same batches.
+        seed: of the order, views and masks.
+
+    Raises:
+        InputError: the manifest can't be read or holds no such rows; a size or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        batch_size: int = 64,
+        views: Literal["natural", "radiology", "histology"] = "natural",
+        global_size: int = 224,
+        local_size: int = 98,  # short recipe 96 (patch 16), long 98 (patch 14)
+        num_local_crops: int = 8,
+        global_scale: tuple[float, float] = (0.32, 1.0),  # DINO v1 0.4, 1
+        local_scale: tuple[float, float] = (0.05, 0.32),  # DINO v1 0.05, 0.4
+        blur: Literal["published", "reference"] = "published",
+        horizontal_flip: bool | None = None,
+        window: str = "auto",
+        channels: Literal["repeat", "windows", "neighbours"] = "repeat",
+        windows: tuple[str, str, str] | None = None,
+        mask_ratio: tuple[float, float] = (0.1, 0.5),
+        mask_probability: float = 0.5,
+        splits: list[str] | None = None,
+        uniform_over: Literal["rows", "patients"] = "rows",
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        # The manifest's path can name people, and hyperparameters go into checkpoints and logs.
+        self.save_hyperparameters(ignore=["manifest"], logger=False)
+        self.manifest_path = manifest
+        self.batch_size = batch_size
+        if batch_size < 2:
+            raise InputError(f"batch_size is {batch_size}; KoLeo needs a neighbour in the batch, give 2 or more")
+        if num_workers < 0:
+            raise InputError(f"num_workers is {num_workers}; give 0 or more")
+        self.intensity = Intensity(window=window, channels=channels, windows=windows)
+        self.manifest = self._rows(splits)
+
+    def _rows(self, splits: list[str] | None) -> Manifest:
+        """The rows of the manifest that belong to the splits."""
+        manifest = Manifest.read(self.manifest_path)
+        if len(manifest) == 0:
+            raise InputError(f"the manifest {self.manifest_path} holds no image; scan a folder that does")
+        found = manifest.column("split")
+        if splits is None:
+            splits = ["train"] if "train" in found else []
+        if not splits:
+            return manifest
+        chosen = manifest.select(np.isin(found.astype(str), splits))
+        if len(chosen) == 0:
+            named = ", ".join(sorted({str(name) for name in found}))
+            raise InputError(
+                f"the manifest {self.manifest_path} has no row of split {', '.join(splits)} (it has {named}); "
+                "choose other splits"
+            )
+        return chosen
+
+    def views_for(self, backbone: BackboneConfig) -> MultiCrop:
+        """The multi-crop of a backbone.
+
+        Raises:
+            InputError: a crop is not a whole number of patches.
+        """
+        h: Any = self.hparams
+        for name in ("global_size", "local_size"):
+            if h[name] < backbone.patch_size or h[name] % backbone.patch_size:
+                raise InputError(
+                    f"{name} is {h[name]} pixels, which is no multiple of the backbone's patch of "
+                    f"{backbone.patch_size}; give {_nearest_multiple(h[name], backbone.patch_size)}"
+                )
+        return MultiCrop(
+            kind=h.views,
+            global_size=h.global_size,
+            local_size=h.local_size,
+            num_local_crops=h.num_local_crops,
+            global_scale=tuple(h.global_scale),
+            local_scale=tuple(h.local_scale),
+            blur=h.blur,
+            horizontal_flip=h.horizontal_flip,
+            intensity=self.intensity,
+            mean=backbone.mean,
+            std=backbone.std,
+        )
+
+    def batches(
+        self,
+        backbone: BackboneConfig,
+        total_steps: int,
+        *,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        pin_memory: bool = False,
+    ) -> StepLoader:
+        """The training batches of one process.
+
+        Args:
+            backbone: settings of the backbone that they are for.
+            total_steps: steps of the whole run.
+            start_step: the first step that is still to do.
+            rank: of the process.
+            world_size: number of processes.
+            pin_memory: for training on a GPU.
+        """
+        h: Any = self.hparams
+        sampler = StepBatchSampler(
+            self.manifest.column("patient"),
+            self.batch_size,
+            total_steps,
+            h.seed,
+            h.uniform_over,
+            rank=rank,
+            world_size=world_size,
+            start_step=start_step,
+        )
+        dataset = self._dataset(self.manifest, backbone, self.batch_size, "views")
+        return StepLoader(dataset, sampler, total_steps, h.num_workers, pin_memory)
+
+    def _dataset(self, manifest: Manifest, backbone: BackboneConfig, batch_size: int, purpose: str) -> StepBatches:
+        h: Any = self.hparams
+        views = self.views_for(backbone)
+        side = h.global_size // backbone.patch_size
+        masks = BlockMasks((side, side), tuple(h.mask_ratio), h.mask_probability)
+        return StepBatches(manifest, views, masks, batch_size, h.seed, h.channels == "neighbours", purpose)
+
+    def setup(self, stage: str) -> None:
+        """Check the crops against the backbone before anything starts."""
+        self.views_for(self._backbone)
+
+    @property
+    def _backbone(self) -> BackboneConfig:
+        config = getattr(self._trainer.lightning_module, "backbone_config", None)
+        if not isinstance(config, BackboneConfig):
+            raise InputError("PretrainingData is for DINOv2; this model has no backbone_config")
+        return config
+
+    @property
+    def _trainer(self) -> pl.Trainer:
+        if self.trainer is None:
+            raise InputError("this datamodule has no trainer; call batches(...) to use it without one")
+        return self.trainer
+
+    def train_dataloader(self) -> StepLoader:
+        """The batches from the step on at which the module stands."""
+        trainer = self._trainer
+        return self.batches(
+            self._backbone,
+            trainer.max_steps,
+            start_step=int(getattr(trainer.lightning_module, "next_step", 0)),
+            rank=rank(),
+            world_size=world_size(),
+            pin_memory=trainer.strategy.root_device.type == "cuda",
+        )
+
+    def val_dataloader(self) -> StepLoader | list[Any]:
+        """Views of the rows of split "validation", the same each time; none during training, which needs none."""
+        everything = Manifest.read(self.manifest_path)
+        manifest = everything.select(everything.column("split") == "validation")
+        size = min(self.batch_size, len(manifest)) // world_size()
+        if not self._trainer.validating:
+            return []
+        if size < 2:
+            raise InputError(f"{len(manifest)} validation images are too few for views in batches; assign a split")
+        first = rank() * size
+        steps = len(manifest) // (size * world_size())
+        addresses = [
+            [SampleAddress(step, place, step * size * world_size() + place) for place in range(first, first + size)]
+            for step in range(steps)
+        ]
+        dataset = self._dataset(manifest, self._backbone, size * world_size(), "validation views")
+        return StepLoader(dataset, addresses, steps, self.hparams["num_workers"])
+
+    def on_before_batch_transfer(self, batch: PretrainingBatch, dataloader_idx: int) -> PretrainingBatch:
+        """Stop, in words, where no batch could be made."""
+        if batch.failure:
+            raise TrainingStoppedError(batch.failure)
+        return batch
+
+    # What the run folder records
+
+    @property
+    def patients(self) -> list[str]:
+        """Keyed hashes of the patients whose images may be drawn; in a long run all of them are."""
+        return sorted(set(self.manifest.column("patient")))
+
+    def sample_id(self, row: int) -> str:
+        """The id of a row, which is safe to log."""
+        return str(self.manifest.column("sample_id")[row])
+
+    def record_rejects(self, reasons: Mapping[str, str]) -> None:
+        """Move samples that failed to decode to the manifest's rejects.
+
+        Args:
+            reasons: why, by sample id.
+        """
+        rows = {str(sample_id): row for row, sample_id in enumerate(self.manifest.column("sample_id"))}
+        samples = [(self.manifest.sample(rows[key]), reason) for key, reason in reasons.items() if key in rows]
+        record_rejects(
+            self.manifest_path,
+            [Reject(sample.root, sample.path, sample.frame, reason) for sample, reason in samples],
+        )
+
+
+def _nearest_multiple(size: int, patch_size: int) -> int:
+    return max(round(size / patch_size), 1) * patch_size

@@ -1,0 +1,348 @@
+"""DINOv2 (and DINO v1) pretraining as a LightningModule."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+
+from medino.core import InputError, TrainingStoppedError, torch_generator
+from medino.models import BackboneConfig, backbone_fingerprint
+from medino.ssl.batch import PretrainingBatch
+from medino.ssl.checkpointing import RunCheckpoint
+from medino.ssl.distributed import all_processes_agree, gather_objects
+from medino.ssl.monitors import teacher_health
+from medino.ssl.networks import build_student
+from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_groups, parameter_rules, set_step_settings
+from medino.ssl.recorder import RunRecorder
+from medino.ssl.schedules import Schedules, StepSettings, make_schedules
+from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
+
+LearningRateScaling = Literal["sqrt", "linear", "none"]
+"""How the base learning rate grows with the batch: DINOv2's rule, DINO v1's rule, not at all."""
+
+DINO_V1: dict[str, Any] = {
+    "objective": "dino",
+    "drop_path_rate": 0.1,
+    "backbone_settings": {"layerscale_init": None, "mask_token": False, "drop_path": "per_sample"},
+    "base_lr": 5e-4,
+    "lr_scaling": "linear",
+    "layer_decay": 1.0,
+    "patch_embed_multiplier": 1.0,
+    "momentum": 0.996,
+    "fixed_gain": True,
+}
+"""Where DINO v1 (facebookresearch/dino, ViT-B) differs: `DINOv2(**DINO_V1)`. Its ViT-S is usually trained with
+`fixed_gain: False`."""
+
+SCALING_BATCH = {"sqrt": 1024, "linear": 256}
+"""The batch that the base learning rate is given for: DINOv2's and DINO v1's."""
+
+COUNTERS = ("next_step", "skipped_steps", "nonfinite_in_a_row")
+"""What a checkpoint keeps of the module besides its tensors."""
+
+
+class DINOv2(pl.LightningModule):
+    """Self-distillation without labels: continues the pretraining of a backbone on unlabelled images.
+
+    The defaults are DINOv2's short recipe (ViT-L/16 on ImageNet-1k); comments give the long one (ViT-L/14), where it
+    differs, and DINO v1's. Lengths in time are shares of the run (`trainer.max_steps`), as the recipe's epochs are.
+
+    Args:
+        backbone: name of a preset of `medino.models.PRESETS`; ignored where `weights` are given.
+        weights: file to start from, a safetensors or .pth of medino or Meta, whose settings come with it; None: from
+            scratch.
+        backbone_settings: settings of `BackboneConfig` that differ from the preset or the file.
+        objective: "dinov2", or "dino" for DINO v1 (see `DINO_V1`).
+        drop_path_rate: stochastic depth of the student.
+        prototypes: outputs of the DINO head.
+        separate_ibot_head: give the iBOT loss a head of its own.
+        ibot_prototypes: outputs of that head; None: as many as `prototypes`.
+        head_hidden_dim: width of the heads' hidden layers.
+        head_bottleneck_dim: width before the DINO head's prototypes.
+        ibot_bottleneck_dim: the same of the iBOT head; None: as the DINO head.
+        head_layers: layers of the heads' MLP.
+        fixed_gain: hold the gain of the weight-normed last layers at 1.
+        centering: "centering" (EMA centre) or "sinkhorn_knopp" (3 iterations).
+        base_lr: learning rate for a batch of 1024 (DINO v1: 256) images.
+        lr_scaling: "sqrt": `base_lr * sqrt(batch / 1024)`; "linear": `base_lr * batch / 256`; "none": `base_lr`.
+            The result is printed when training starts. `min_lr` is not scaled.
+        min_lr: where the cosine of the learning rate ends.
+        warmup: share of the run in which the learning rate rises.
+        weight_decay: at the start.
+        final_weight_decay: at the end of its cosine.
+        momentum: of the teacher at the start; it ends at 1.
+        teacher_temperature: at the start.
+        final_teacher_temperature: after its warm-up.
+        teacher_temperature_warmup: share of the run in which the teacher's temperature rises.
+        frozen_last_layer: share of the run in which the heads' last layers are held.
+        student_temperature: divides the student's logits.
+        layer_decay: factor of the learning rate from each block to the one before it.
+        patch_embed_multiplier: factor of the patch embedding's learning rate, besides.
+        clip_norm: gradients are clipped to this norm, of each sub-module (DINO v1: each parameter) on its own; 0: not.
+        dino_weight: weight of the DINO loss.
+        ibot_weight: weight of the iBOT loss.
+        koleo_weight: weight of the KoLeo regulariser.
+        seed: of everything random in the module: initial weights, drop path.
+        max_nonfinite_steps: a step with NaN or infinity in loss or gradient is skipped; after this many in a row the
+            run stops.
+        checkpoint_every_n_steps: a checkpoint is written this often, and at the end.
+
+    Raises:
+        InputError: a setting is unknown or out of range; the weights don't fit.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mini",
+        weights: str | None = None,
+        backbone_settings: dict[str, Any] | None = None,
+        objective: Objective = "dinov2",
+        drop_path_rate: float = 0.3,  # long 0.4, DINO v1 0.1
+        prototypes: int = 65536,  # long 131072
+        separate_ibot_head: bool = False,  # long True
+        ibot_prototypes: int | None = None,  # long 131072
+        head_hidden_dim: int = 2048,
+        head_bottleneck_dim: int = 256,  # long 384
+        ibot_bottleneck_dim: int | None = None,  # long 256
+        head_layers: int = 3,
+        fixed_gain: bool = False,  # DINO v1 True for ViT-B
+        centering: Centering = "centering",  # long sinkhorn_knopp
+        base_lr: float = 4e-3,  # long 2e-4, DINO v1 5e-4
+        lr_scaling: LearningRateScaling = "sqrt",  # DINO v1 linear
+        min_lr: float = 1e-6,
+        warmup: float = 0.1,  # 10 of 100 epochs; long 0.16, 80 of 500
+        weight_decay: float = 0.04,
+        final_weight_decay: float = 0.4,  # long 0.2
+        momentum: float = 0.992,  # long 0.994, DINO v1 0.996
+        teacher_temperature: float = 0.04,
+        final_teacher_temperature: float = 0.07,
+        teacher_temperature_warmup: float = 0.3,  # 30 of 100 epochs; long 0.06, 30 of 500
+        frozen_last_layer: float = 0.01,  # 1 of 100 epochs; long 0.002, 1 of 500
+        student_temperature: float = 0.1,
+        layer_decay: float = 0.9,  # long 1.0, DINO v1 1.0
+        patch_embed_multiplier: float = 0.2,  # DINO v1 1.0
+        clip_norm: float = 3.0,
+        dino_weight: float = 1.0,
+        ibot_weight: float = 1.0,
+        koleo_weight: float = 0.1,
+        seed: int = 0,
+        max_nonfinite_steps: int = 10,
+        checkpoint_every_n_steps: int = 500,
+    ) -> None:
+        super().__init__()
+        # A path can name people, and the checkpoint holds the weights themselves.
+        self.save_hyperparameters(ignore=["weights"])
+        self.automatic_optimization = False
+        _check_settings(self.hparams)
+        student = build_student(self.hparams, weights)
+        self.start_fingerprints = {"backbone_before": backbone_fingerprint(student.backbone)}
+        self.core = SelfDistillation(
+            student,
+            objective=objective,
+            centering=centering,
+            student_temperature=student_temperature,
+            dino_weight=dino_weight,
+            ibot_weight=ibot_weight,
+            koleo_weight=koleo_weight,
+        )
+        self.schedules: Schedules | None = None
+        self.next_step = 0
+        self.skipped_steps = 0
+        self.nonfinite_in_a_row = 0
+
+    @property
+    def backbone_config(self) -> BackboneConfig:
+        """The settings of student and teacher backbone."""
+        return self.core.student.backbone.config
+
+    # Before training
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What writes the run folder, unless the trainer already has it."""
+        ours = [RunRecorder(), RunCheckpoint(self.hparams["checkpoint_every_n_steps"])]
+        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        return [callback for callback in ours if type(callback) not in present]
+
+    def setup(self, stage: str) -> None:
+        """Make the schedules for the trainer's number of steps."""
+        if stage != "fit":
+            return
+        precision = str(self.trainer.precision)
+        if precision.startswith("16"):
+            raise InputError(f"precision {precision} overflows in these losses; use bf16-mixed or 32-true")
+        if self.trainer.max_steps < 1:
+            raise InputError("the number of training steps is not set; set trainer.max_steps")
+        self.schedules = self.make_schedules(self.trainer.max_steps, self.scaled_learning_rate())
+
+    def scaled_learning_rate(self) -> float:
+        """The peak learning rate for the batch of all processes; says how it came about."""
+        h: Any = self.hparams
+        if h.lr_scaling == "none":
+            return float(h.base_lr)
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        if batch_size is None:
+            raise InputError("the learning rate scales with the batch, whose size is unknown; set lr_scaling to none")
+        reference = SCALING_BATCH[h.lr_scaling]
+        ratio = batch_size / reference
+        rate = float(h.base_lr) * (math.sqrt(ratio) if h.lr_scaling == "sqrt" else ratio)
+        rule = f"sqrt({batch_size} / {reference})" if h.lr_scaling == "sqrt" else f"{batch_size} / {reference}"
+        rank_zero_info(f"peak learning rate {rate:.3g} = base_lr {h.base_lr:g} * {rule}")
+        return rate
+
+    def make_schedules(self, total_steps: int, learning_rate: float) -> Schedules:
+        """The schedules of a run.
+
+        Args:
+            total_steps: training steps of the whole run.
+            learning_rate: the peak, scaled for the batch.
+        """
+        h: Any = self.hparams
+        return make_schedules(
+            total_steps,
+            learning_rate=(learning_rate, h.min_lr),
+            warmup_steps=round(h.warmup * total_steps),
+            weight_decay=(h.weight_decay, h.final_weight_decay),
+            momentum=(h.momentum, 1.0),
+            teacher_temperature=(h.teacher_temperature, h.final_teacher_temperature),
+            teacher_temperature_warmup_steps=round(h.teacher_temperature_warmup * total_steps),
+            frozen_last_layer_steps=round(h.frozen_last_layer * total_steps),
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW with a group for each pair of multipliers; the schedules set its rates in each step."""
+        h: Any = self.hparams
+        rules = parameter_rules(
+            self.core.student, self.backbone_config.depth, h.objective, h.layer_decay, h.patch_embed_multiplier
+        )
+        return torch.optim.AdamW(optimizer_groups(self.core.student, rules), lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8)
+
+    # Training
+
+    def training_step(self, batch: PretrainingBatch, batch_index: int) -> dict[str, Any]:
+        """One step of the recipe."""
+        assert self.schedules is not None
+        settings = self.schedules.at(batch.step)
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        set_step_settings(
+            optimizer.optimizer, settings.learning_rate, settings.last_layer_learning_rate, settings.weight_decay
+        )
+        optimizer.zero_grad()
+        drop_path = torch_generator(self.hparams["seed"], "drop_path", batch.step, batch.first_position)
+        losses = self.core.compute_losses(batch, settings.teacher_temperature, drop_path)
+        self.next_step = batch.step + 1
+        if not all_processes_agree(bool(losses.total.isfinite()), self.device):
+            return self._skip(batch, "the loss is not finite")
+        self.manual_backward(losses.total)
+        norms = clip_gradients(self.core.student_parts, self.hparams["clip_norm"], each_parameter=self.is_dino_v1)
+        if not all_processes_agree(all(bool(norm.isfinite()) for norm in norms.values()), self.device):
+            return self._skip(batch, "a gradient is not finite")
+        if self.is_dino_v1 and self.schedules.last_layer_is_frozen(batch.step):
+            self.core.drop_last_layer_gradients()
+        optimizer.step()
+        self.core.update_teacher(settings.momentum)
+        self.core.update_centers(losses)
+        self.nonfinite_in_a_row = 0
+        self._log_step(batch, settings, losses, norms)
+        return {"loss": losses.total}
+
+    @property
+    def is_dino_v1(self) -> bool:
+        """Whether the objective is DINO v1's."""
+        return self.core.objective == "dino"
+
+    def _skip(self, batch: PretrainingBatch, reason: str) -> dict[str, Any]:
+        """Leave student, teacher and centres as they were, on all processes alike, and say which samples it was."""
+        self.optimizers().zero_grad()  # type: ignore[union-attr]
+        self.skipped_steps += 1
+        self.nonfinite_in_a_row += 1
+        sample_ids = [sample_id for part in gather_objects(batch.sample_ids) for sample_id in part]
+        rank_zero_warn(f"step {batch.step} is skipped: {reason}; its samples: {', '.join(sample_ids)}")
+        self.log("skipped_steps", float(self.skipped_steps), batch_size=batch.batch_size)
+        return {"skipped": reason, "sample_ids": sample_ids}
+
+    def on_train_batch_end(self, outputs: Any, batch: PretrainingBatch, batch_index: int) -> None:
+        """Stop at the end of the run, or where nothing finite comes any more."""
+        if self.nonfinite_in_a_row >= self.hparams["max_nonfinite_steps"]:
+            raise TrainingStoppedError(
+                f"training stopped at step {batch.step}: {outputs['skipped']}, {self.nonfinite_in_a_row} steps in a "
+                "row; the last good checkpoint is kept. Lower base_lr, or look at the samples in skipped_steps.csv"
+            )
+        # Skipped steps don't count in the trainer's own number of steps, which would go on for another epoch.
+        if self.next_step >= self.trainer.max_steps:
+            self.trainer.should_stop = True
+
+    def _log_step(
+        self,
+        batch: PretrainingBatch,
+        settings: StepSettings,
+        losses: StepLosses,
+        norms: dict[str, torch.Tensor],
+    ) -> None:
+        values: dict[str, Any] = {
+            "loss/total": losses.total.detach(),
+            **{f"loss/{name}": term.detach() for name, term in losses.terms.items()},
+            **{f"schedule/{name}": value for name, value in dataclasses.asdict(settings).items()},
+            **{f"gradient_norm/{name}": norm for name, norm in norms.items()},
+            "skipped_steps": float(self.skipped_steps),
+        }
+        if (batch.step + 1) % getattr(self.trainer, "log_every_n_steps", 1) == 0:
+            values |= {f"teacher/{name}": value for name, value in teacher_health(losses).items()}
+        self.log_dict(values, batch_size=batch.batch_size)
+
+    def validation_step(self, batch: PretrainingBatch, batch_index: int) -> None:
+        """The losses of views that were not trained on; nothing is updated."""
+        losses = self.core.compute_losses(batch, self.hparams["final_teacher_temperature"])
+        values = {f"validation/{name}": term for name, term in {"total": losses.total, **losses.terms}.items()}
+        self.log_dict(values, batch_size=batch.batch_size, sync_dist=True)
+
+    # Resuming
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep where the run is, and the backbone's settings, so that the checkpoint loads without the weights file."""
+        checkpoint["medino"] = {name: getattr(self, name) for name in COUNTERS}
+        settings = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self.backbone_config).items()
+        }
+        checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "backbone_settings": settings}
+        # ModelCheckpoint, where someone uses it, would store its folder, and folders can name people.
+        states = checkpoint.get("callbacks", {})
+        checkpoint["callbacks"] = {name: state for name, state in states.items() if "ModelCheckpoint" not in name}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on where the run was."""
+        for name in COUNTERS:
+            setattr(self, name, checkpoint["medino"][name])
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that no run could mean."""
+    choices = {
+        "objective": get_args(Objective),
+        "centering": get_args(Centering),
+        "lr_scaling": get_args(LearningRateScaling),
+    }
+    for name, known in choices.items():
+        if settings[name] not in known:
+            raise InputError(f"{name} is {settings[name]!r}; choose one of {', '.join(known)}")
+    for name in ("warmup", "teacher_temperature_warmup", "frozen_last_layer"):
+        if not 0 <= settings[name] <= 1:
+            raise InputError(f"{name} is {settings[name]}; give the share of the run, between 0 and 1")
+    for name in ("base_lr", "teacher_temperature", "final_teacher_temperature", "student_temperature"):
+        if not settings[name] > 0:
+            raise InputError(f"{name} is {settings[name]}; give a number above 0")
+    for name in ("prototypes", "head_layers", "head_hidden_dim", "head_bottleneck_dim", "max_nonfinite_steps"):
+        if settings[name] < 1:
+            raise InputError(f"{name} is {settings[name]}; give 1 or more")
+    for name in ("min_lr", "weight_decay", "final_weight_decay", "clip_norm", "dino_weight", "ibot_weight"):
+        if settings[name] < 0:
+            raise InputError(f"{name} is {settings[name]}; give 0 or more")
+    if not 0 <= settings["momentum"] <= 1:
+        raise InputError(f"momentum is {settings['momentum']}; give a number between 0 and 1")
