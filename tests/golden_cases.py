@@ -49,8 +49,7 @@ class GoldenCase:
         """The backbone of the pair, from its settings; what they leave open is seen in its weights."""
         settings, weights = self.settings, self.part("init/backbone.")
         side = math.isqrt(weights["pos_embed"].shape[1] - 1)
-        initial = settings.get("layerscale_init", self.facts.get("layerscale_init", 1e-5))
-        has_scale = "blocks.0.ls1.gamma" in weights
+        scale = self.facts.get("layerscale_init", 1e-5) if "blocks.0.ls1.gamma" in weights else None
         return BackboneConfig(
             name=self.name,
             embed_dim=settings["embed_dim"],
@@ -61,7 +60,7 @@ class GoldenCase:
             num_register_tokens=settings.get("num_register_tokens", 0),
             ffn_layer=settings.get("ffn_layer", "mlp"),
             mlp_ratio=float(self.facts.get("mlp_ratio", 4)),
-            layerscale_init=initial if has_scale else None,
+            layerscale_init=scale,
             mask_token="mask_token" in weights,
             drop_path="per_sample" if self.is_dino_v1 else "batch_subset",
             interpolate_offset=settings["interpolate_offset"],

@@ -112,14 +112,14 @@ def add_for_batch_subset(
     """
     batch = x.shape[0]
     kept = max(int(batch * (1 - rate)), 1)
-    rows = torch.randperm(batch, generator=generator)[:kept].to(x.device)
+    rows = torch.randperm(batch, generator=generator, device="cpu")[:kept].to(x.device)
     return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=batch / kept)
 
 
 def add_per_sample(x: torch.Tensor, branch: Branch, rate: float, generator: torch.Generator | None) -> torch.Tensor:
     """Add `branch(x)`, zeroed for each sample with probability `rate` on its own (DINO v1's drop path)."""
     keep = 1 - rate
-    factors = (torch.rand(x.shape[0], generator=generator) < keep).to(x) / keep
+    factors = (torch.rand(x.shape[0], generator=generator, device="cpu") < keep).to(x) / keep
     return x + branch(x) * factors[:, None, None]
 
 
