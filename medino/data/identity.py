@@ -19,8 +19,8 @@ Kind = Literal["patient", "study", "series", "image", "file", "sample", "key"]
 """What is hashed. Each kind has hashes of its own, so that a study's number never equals a patient's."""
 
 _PLACEHOLDER = re.compile(
-    r"(anon|anonymous|anonymi[sz]ed|de-?identified|n\.?/?a\.?|none|null|unknown|undefined|no|test)?"
-    r"[\W_]*(patient|id|name)?[\W0_x]*",
+    r"[\W0_x]*|(anon|anonymous|anonymi[sz]ed|de-?identified|n\.?/?a\.?|none|null|unknown|undefined|no|test)"
+    r"[\W_]*(patient|id|name)?[\W_]*",
     re.IGNORECASE,
 )
 

@@ -33,7 +33,7 @@ def rejects_path(path: str | Path) -> Path:
     return path.with_name(f"{path.stem}.rejects.parquet")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Manifest:
     """The table of samples with its rejects and the folders that its paths start from.
 
@@ -65,6 +65,10 @@ class Manifest:
         except (pa.ArrowInvalid, ValueError) as error:
             raise InputError(f"the manifest {self.name} does not fit its schema ({error}); scan again") from error
         object.__setattr__(self, "table", table)
+
+    def __repr__(self) -> str:
+        # Neither folders nor values: what is printed ends up in logs.
+        return f"Manifest({self.name!r}, {len(self)} rows, {len(self.rejects)} rejects)"
 
     @classmethod
     def from_samples(cls, samples: Iterable[Sample], **facts: Any) -> "Manifest":

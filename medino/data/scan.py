@@ -88,7 +88,7 @@ def scan(
             images.append(_image(file, found.roots[file.root], answer, secret, pattern))
     if not images:
         raise _nothing_readable(rejects)
-    notes = [f"{found.repeated} links lead to files that are listed already"] if found.repeated else []
+    notes = [f"{found.repeated} links or paths lead to what is listed already"] if found.repeated else []
     samples = _samples(images, table, secret, notes)
     if masks is not None:
         samples = with_masks(samples, [image.file for image in images], masks, axis, workers, notes)

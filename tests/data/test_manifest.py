@@ -113,3 +113,7 @@ def test_a_table_that_does_not_fit_the_schema_is_refused() -> None:
         Manifest(table.drop_columns(["label", "split"]))
     with pytest.raises(InputError, match="does not fit its schema"):
         manifest().with_column("patient", [None] * 8)
+
+
+def test_a_printed_manifest_shows_no_path() -> None:
+    assert repr(manifest(rejects=(Reject(0, "a/x", None, "why"),))) == "Manifest('cohort', 8 rows, 1 rejects)"
