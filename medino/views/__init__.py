@@ -1,7 +1,7 @@
 """Pixels to crops: geometry, photometry for each kind of image, stain, masks, multi-crop."""
 
 from medino.views.blur import draw_blur_sigma, gaussian_blur
-from medino.views.geometry import Crop, draw_crop, flip_horizontal, quarter_turns, resize_crop
+from medino.views.geometry import Crop, central_crop, draw_crop, flip_horizontal, quarter_turns, resize_crop
 from medino.views.grey import add_noise, adjust_gamma, draw_gamma, draw_noise, draw_window_jitter, jitter_window
 from medino.views.kinds import KINDS, Histology, Natural, Place, Radiology
 from medino.views.masks import BlockMasks
@@ -41,6 +41,7 @@ __all__ = [
     "adjust_hue",
     "adjust_saturation",
     "apply_colour_jitter",
+    "central_crop",
     "draw_blur_sigma",
     "draw_colour_jitter",
     "draw_crop",

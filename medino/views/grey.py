@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from medino.data.pixels import Window
+from medino.data import Window
 
 CENTER_SHIFT = 0.15
 """The centre moves by at most this share of the window's width."""

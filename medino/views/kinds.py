@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from medino.data.pixels import Window
+from medino.data import Window
 from medino.views.blur import BLUR_SIGMAS, draw_blur_sigma, gaussian_blur
 from medino.views.geometry import flip_horizontal, quarter_turns
 from medino.views.grey import add_noise, adjust_gamma, draw_gamma, draw_noise, draw_window_jitter, jitter_window

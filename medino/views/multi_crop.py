@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from medino.core import InputError, UnreadableImageError
+from medino.data import Pixels, Window
 from medino.data.intensity import Intensity
-from medino.data.pixels import Pixels, Window
 from medino.views.blur import SMALLEST_BLURRED_SIDE
 from medino.views.geometry import Crop, draw_crop, resize_crop
 from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Place

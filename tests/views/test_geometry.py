@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from medino.views import Crop, draw_crop, flip_horizontal, quarter_turns, resize_crop
-from medino.views.geometry import central_crop
+from medino.views import Crop, central_crop, draw_crop, flip_horizontal, quarter_turns, resize_crop
 
 
 def test_area_is_uniform_and_ratio_log_uniform_where_every_crop_fits() -> None:

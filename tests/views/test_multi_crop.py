@@ -82,19 +82,15 @@ def test_the_window_is_chosen_on_the_whole_image_and_jittered_for_each_view() ->
     assert {given for _, given in used} == {(Window(2000, 1000),)}
 
 
-@pytest.mark.parametrize(("kind", "flips"), [("natural", True), ("radiology", False), ("histology", True)])
+@pytest.mark.parametrize(("kind", "flips"), [("natural", True), ("radiology", False)])
 def test_left_and_right_are_kept_only_where_they_matter(kind: str, flips: bool) -> None:
     ramp = Pixels(torch.linspace(0, 255, 96).expand(1, 96, 96), (0.0, 255.0), modality="CR")
     for wanted, expected in ((None, flips), (True, True), (False, False)):
         make = MultiCrop(kind, **SMALL, horizontal_flip=wanted, intensity=Intensity(window="full"))
-        # Quarter turns of histology can swap left and right without a mirror: look at kinds that don't turn.
-        if kind == "histology":
-            assert make.kind.horizontal_flip is expected
-            continue
         mirrored = 0
         for seed in range(15):
-            crops = make(ramp, np.random.default_rng(seed)).local_crops.mean(dim=(1, 2))
-            mirrored += int((crops[:, -8:].mean(1) < crops[:, :8].mean(1)).sum())
+            columns = make(ramp, np.random.default_rng(seed)).local_crops.mean(dim=(1, 2))
+            mirrored += int((columns[:, -8:].mean(1) < columns[:, :8].mean(1)).sum())
         if expected:
             assert stats.binomtest(mirrored, 120, 0.5).pvalue > 0.005
         else:
@@ -125,7 +121,7 @@ def test_an_image_of_one_row_is_refused_in_words() -> None:
         ({"std": (0.2, 0.0, 0.2)}, "std"),
     ],
 )
-def test_settings_without_meaning_are_refused_in_words(settings: dict, words: str) -> None:
+def test_settings_without_meaning_are_refused_in_words(settings: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         MultiCrop(**settings)
 
@@ -139,11 +135,11 @@ def test_settings_without_meaning_are_refused_in_words(settings: dict, words: st
     ],
 )
 def test_ten_views_are_made_within_the_loaders_budget(kind: str, image: Pixels, milliseconds: float) -> None:
-    """On one thread; the fastest of many, since other work on the machine only ever adds."""
+    """On one thread, in its own processor time, so that other work on the machine does not count."""
     make, generator = MultiCrop(kind, **SMALL), np.random.default_rng(0)
     seconds = []
     for _ in range(40):
-        started = time.perf_counter()
+        started = time.thread_time()
         make(image, generator)
-        seconds.append(time.perf_counter() - started)
-    assert np.quantile(seconds, 0.25) * 1000 < milliseconds
+        seconds.append(time.thread_time() - started)
+    assert np.median(seconds) * 1000 < milliseconds
