@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from medino.core import InputError, numpy_generator, read_json, track, write_json
 from medino.data.phantom.anatomy import draw_anatomy, draw_chest
@@ -185,7 +185,7 @@ def _write_dicom(path: Path, stored: np.ndarray, patient: str, exposure: int, sc
     file.save_as(path, enforce_file_format=True)
 
 
-def _uid(*parts: object) -> str:
+def _uid(*parts: object) -> UID:
     """A valid UID made from `parts`: the arc 2.25 takes any 128-bit number."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).digest()
-    return f"2.25.{int.from_bytes(digest, 'big')}"
+    return UID(f"2.25.{int.from_bytes(digest, 'big')}")
