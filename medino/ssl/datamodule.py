@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
 from medino.core import InputError, TrainingStoppedError, UnreadableImageError, numpy_generator
@@ -138,6 +139,13 @@ class StepLoader:
 
     def __iter__(self) -> Iterator[PretrainingBatch]:
         return iter(self.loader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the module knows which step is next, whatever was fetched ahead. Lightning looks for this."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do: the loader was made to start at the module's next step."""
 
 
 class PretrainingData(pl.LightningDataModule):
@@ -323,11 +331,11 @@ class PretrainingData(pl.LightningDataModule):
 
     def val_dataloader(self) -> StepLoader | list[Any]:
         """Views of the rows of split "validation", the same each time; none during training, which needs none."""
+        if self._trainer.state.fn != TrainerFn.VALIDATING:
+            return []
         everything = Manifest.read(self.manifest_path)
         manifest = everything.select(everything.column("split") == "validation")
         size = min(self.batch_size, len(manifest)) // world_size()
-        if not self._trainer.validating:
-            return []
         if size < 2:
             raise InputError(f"{len(manifest)} validation images are too few for views in batches; assign a split")
         first = rank() * size

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -42,6 +43,13 @@ DINO_V1: dict[str, Any] = {
 
 SCALING_BATCH = {"sqrt": 1024, "linear": 256}
 """The batch that the base learning rate is given for: DINOv2's and DINO v1's."""
+
+EXPECTED = (
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # the teacher
+    "You defined a `validation_step` but have no `val_dataloader`",  # for `medino validate` alone
+    "Total length of `list` across ranks is zero",  # the same
+)
+"""Warnings of Lightning about what is meant to be so."""
 
 COUNTERS = ("next_step", "skipped_steps", "nonfinite_in_a_row")
 """What a checkpoint keeps of the module besides its tensors."""
@@ -173,6 +181,8 @@ class DINOv2(pl.LightningModule):
         """Make the schedules for the trainer's number of steps."""
         if stage != "fit":
             return
+        for message in EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
         precision = str(self.trainer.precision)
         if precision.startswith("16"):
             raise InputError(f"precision {precision} overflows in these losses; use bf16-mixed or 32-true")
@@ -338,7 +348,14 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("base_lr", "teacher_temperature", "final_teacher_temperature", "student_temperature"):
         if not settings[name] > 0:
             raise InputError(f"{name} is {settings[name]}; give a number above 0")
-    for name in ("prototypes", "head_layers", "head_hidden_dim", "head_bottleneck_dim", "max_nonfinite_steps"):
+    for name in (
+        "prototypes",
+        "head_layers",
+        "head_hidden_dim",
+        "head_bottleneck_dim",
+        "max_nonfinite_steps",
+        "checkpoint_every_n_steps",
+    ):
         if settings[name] < 1:
             raise InputError(f"{name} is {settings[name]}; give 1 or more")
     for name in ("min_lr", "weight_decay", "final_weight_decay", "clip_norm", "dino_weight", "ibot_weight"):
