@@ -1,7 +1,11 @@
 """Bytes to pixels: manifest, readers, intensity, splits, sampler, datasets, phantom."""
 
+from medino.data.dataset import PixelDataset
 from medino.data.identity import IdentityKey
+from medino.data.intensity import WINDOW_PRESETS, Intensity, NamedWindow
+from medino.data.labels import LabelTable, read_labels
 from medino.data.manifest import Manifest, record_rejects, rejects_path
+from medino.data.phantom import PhantomArchive, write_phantom
 from medino.data.pixels import Pixels, Window
 from medino.data.readers import read_mask, read_pixels
 from medino.data.sampler import SampleAddress, StepBatchSampler
@@ -13,8 +17,14 @@ __all__ = [
     "DEFAULT_FRACTIONS",
     "MANIFEST_VERSION",
     "SPLITS",
+    "WINDOW_PRESETS",
     "IdentityKey",
+    "Intensity",
+    "LabelTable",
     "Manifest",
+    "NamedWindow",
+    "PhantomArchive",
+    "PixelDataset",
     "Pixels",
     "Reject",
     "Sample",
@@ -23,9 +33,11 @@ __all__ = [
     "Window",
     "assign_splits",
     "check_splits",
+    "read_labels",
     "read_mask",
     "read_pixels",
     "record_rejects",
     "rejects_path",
     "scan",
+    "write_phantom",
 ]
