@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from medino.core import InputError, read_table, schema_of, write_table
-from medino.data import Manifest
+from medino.data import Manifest, Reject
 from medino.features.schema import FEATURES_VERSION, FeatureRow
 
 FEATURE_SCHEMA = schema_of(FeatureRow)
@@ -39,6 +39,7 @@ class FeatureTable:
         transform: fingerprint of the evaluation transform.
         rejects: sample ids that could not be decoded, and so have no vectors.
         facts: more to keep with the table, JSON-plain (the transform's settings, the backbone's name).
+        failures: the rejects with their reasons; in memory only, because they hold paths.
     """
 
     sample_ids: np.ndarray
@@ -48,6 +49,7 @@ class FeatureTable:
     transform: str
     rejects: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    failures: tuple[Reject, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.sample_ids.tolist())) != len(self.sample_ids):
