@@ -36,16 +36,6 @@ _SUFFIXES = {
     "raster": (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms"),
 }
 _RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# A data set without preamble starts with a low element of the groups 0002 or 0008, little or big endian.
-_BARE_DICOM_STARTS = (
-    b"\x02\0\0\0",
-    b"\x02\0\x10\0",
-    b"\x08\0\0\0",
-    b"\x08\0\x05\0",
-    b"\x08\0\x08\0",
-    b"\0\x08\0\x05",
-    b"\0\x08\0\x08",
-)
 
 
 def sniff(path: Path) -> str | None:
@@ -60,13 +50,24 @@ def sniff(path: Path) -> str | None:
     with decoding("the file"), path.open("rb") as file:
         start = file.read(348)
     name = path.name.lower()
-    if start[128:132] == b"DICM" or start.startswith(_BARE_DICOM_STARTS):
+    if start[128:132] == b"DICM" or _is_bare_dicom(start):
         return "dicom"
     if start.startswith(_RASTER_STARTS):
         return "raster"
     if start[344:347] in (b"n+1", b"n+2"):
         return "nifti"
     return next((format for format, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), None)
+
+
+def _is_bare_dicom(start: bytes) -> bool:
+    """Whether the bytes are an element of the groups 0002 or 0008, with which a data set without preamble starts."""
+    if start[:2] in (b"\x02\0", b"\x08\0"):
+        group_then_element, length = start[3:4] == b"\0", start[6:8]
+    elif start[:2] in (b"\0\x02", b"\0\x08"):
+        group_then_element, length = start[2:3] == b"\0", start[4:6]
+    else:
+        return False
+    return group_then_element and (length == b"\0\0" or start[4:6].isalpha())
 
 
 def describe(path: Path, plane: int = 2) -> list[dict[str, object]]:

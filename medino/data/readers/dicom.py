@@ -59,7 +59,7 @@ def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
             box=box,
             windows=windows,
             inverted=photometric == "MONOCHROME1",
-            modality=header.text("Modality"),
+            modality=header.code("Modality"),
         )
 
 

@@ -1,12 +1,15 @@
 """DICOM headers: which frames a file holds, where they lie, whose they are. No pixel is touched."""
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
@@ -65,6 +68,7 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+_CODE = re.compile(r"[A-Za-z0-9_ /.-]{1,16}|[0-9.]{1,64}")
 _DEFLATE_MOST = 1032
 """The largest factor by which deflate can shrink anything (zlib's technical notes)."""
 
@@ -97,6 +101,11 @@ class DicomHeader:
         value = self.dataset.get(name)
         text = "" if value is None else str(value).strip(" \0\t\r\n")
         return text or None
+
+    def code(self, name: str) -> str | None:
+        """The text of an element if it is a code or an identifier of the standard, not free text."""
+        text = self.text(name)
+        return text if text and _CODE.fullmatch(text) else None
 
     def macro(self, name: str, frame: int) -> Dataset:
         """The functional group that holds for a frame: its own, else the shared one, else the dataset itself.
@@ -142,20 +151,28 @@ def read_header(path: Path) -> DicomHeader:
     Raises:
         UnreadableImageError: the file is no DICOM image, or its header can't be right.
     """
-    with decoding("the header"), path.open("rb") as file:
+    with decoding("the header"):
+        status = path.stat()
+        return _read_header(path, status.st_size, status.st_mtime_ns)
+
+
+# The frames of one file are often read one after the other, and the header of an enhanced image is long.
+@lru_cache(maxsize=4)
+def _read_header(path: Path, size: int, modified: int) -> DicomHeader:
+    """The header of a file of that size; `modified` keeps a rewritten file from the cache."""
+    with path.open("rb") as file:
         dataset = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
         syntax = _transfer_syntax(dataset)
-        size = path.stat().st_size
         left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - file.tell()
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
-        raise UnreadableImageError("this is no DICOM file: neither a SOP class nor an image is in it")
+        raise UnreadableImageError("there is no DICOM object in the file: neither a SOP class nor an image size")
     missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
     if missing:
         raise UnreadableImageError(f"the DICOM object holds no image: {', '.join(missing)} missing")
-    with decoding("the header"):
-        header = DicomHeader(dataset, syntax, _frames(dataset))
-        check_size(int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
-        _check_length(header, left)
+    header = DicomHeader(dataset, syntax, _frames(dataset))
+    check_size(int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+    _check_decoder(syntax)
+    _check_length(header, left)
     return header
 
 
@@ -163,8 +180,8 @@ def describe_header(header: DicomHeader) -> list[dict[str, object]]:
     """One dict for each frame, as `medino.data.readers.describe` documents it."""
     image = {
         "format": "dicom",
-        "modality": header.text("Modality"),
-        "sop_class": header.text("SOPClassUID"),
+        "modality": header.code("Modality"),
+        "sop_class": header.code("SOPClassUID"),
         "transfer_syntax": str(header.transfer_syntax),
         "photometric": header.text("PhotometricInterpretation"),
         "rows": header.whole("Rows", 0),
@@ -173,7 +190,7 @@ def describe_header(header: DicomHeader) -> list[dict[str, object]]:
         "bits_stored": header.whole("BitsStored", header.whole("BitsAllocated", 0)),
         "manufacturer": header.text("Manufacturer"),
         "manufacturer_model": header.text("ManufacturerModelName"),
-        "body_part": header.text("BodyPartExamined"),
+        "body_part": header.code("BodyPartExamined"),
         "patient_id": header.text("PatientID"),
         "study_uid": header.text("StudyInstanceUID"),
         "series_uid": header.text("SeriesInstanceUID"),
@@ -239,6 +256,16 @@ def _frames(dataset: Dataset) -> int:
         return max(int(value), 1)
     except (TypeError, ValueError):
         raise UnreadableImageError("the number of frames in the header is not a number") from None
+
+
+def _check_decoder(syntax: UID) -> None:
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        name = syntax.name if syntax.is_transfer_syntax else "a transfer syntax that is none of the standard's"
+        raise UnreadableImageError(f"no decoder for the pixel data: {name}")
 
 
 def _check_length(header: DicomHeader, left: int) -> None:

@@ -63,4 +63,4 @@ def _reason(error: Exception, what: str) -> str:
         return f"{what} has an encoding that no decoder here knows"
     if isinstance(error, AttributeError | KeyError):
         return f"{what} lacks a part that is needed to decode it"
-    return f"{what} can't be decoded: damaged, truncated or not what the header says ({type(error).__name__})"
+    return f"{what} can't be decoded: damaged, truncated or not what the file claims ({type(error).__name__})"

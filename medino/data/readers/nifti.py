@@ -139,14 +139,14 @@ def _geometry(path: Path) -> _Geometry:
         canonical[orientation[:, 0].astype(int)] = shape[:3]
         if int(np.prod(canonical)) > _MAX_VOXELS:
             raise UnreadableImageError("the volume has more voxels than can be read at once")
-        slope, intercept = image.header.get_slope_inter()
+        slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
         return _Geometry(
             shape=(int(canonical[0]), int(canonical[1]), int(canonical[2])),
             volumes=int(shape[3]) if len(shape) == 4 else 1,
             affine=affine,
             dtype=dtype,
             orientation=orientation,
-            scale=(slope or 1.0, intercept or 0.0),
+            scale=(float(slope), float(intercept)),
         )
 
 

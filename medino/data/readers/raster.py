@@ -1,5 +1,7 @@
 """PNG, JPEG and TIFF: 1, 8, 16 and 32 bits, grey, palette and colour, the pages of a TIFF as frames."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import imagecodecs
@@ -25,7 +27,7 @@ def describe(path: Path, plane: int | None = None) -> list[dict[str, object]]:
     if path.suffix.lower() in _SLIDES:
         raise UnreadableImageError("a whole slide is no single image: cut it into tiles (PNG, JPEG or TIFF) first")
     described = []
-    with decoding("the image file"), Image.open(path, formats=_FORMATS) as image:
+    with decoding("the image file"), _opened(path) as image:
         for frame in range(_pages(image)):
             image.seek(frame)
             columns, rows = image.size
@@ -52,13 +54,13 @@ def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
     Raises:
         UnreadableImageError: the page can't be decoded.
     """
-    with decoding("the image file"), Image.open(path, formats=_FORMATS) as image:
+    with decoding("the image file"), _opened(path) as image:
         _seek(image, frame)
-        bits = _bits(image)
+        bits, turn = _bits(image), _orientation(image)
         colour = image.mode not in _GREY_MODES
         # Pillow inverts white-is-zero TIFFs of up to 8 bits itself.
         inverted = not colour and bits > 8 and _tiff_tag(image, _PHOTOMETRIC) == 0
-        values = _oriented(_colour(path, image, frame) if colour else _grey(image), _orientation(image))
+        values = _oriented(_colour(path, image, frame) if colour else _grey(image), turn)
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise UnreadableImageError("the image holds values that are not numbers (NaN or infinite)")
@@ -74,13 +76,21 @@ def read_mask(path: Path, frame: int, plane: int | None = None) -> torch.Tensor:
     Raises:
         UnreadableImageError: the page can't be decoded, is in colour, or its values are no whole numbers.
     """
-    with decoding("the mask file"), Image.open(path, formats=_FORMATS) as image:
+    with decoding("the mask file"), _opened(path) as image:
         _seek(image, frame)
-        values = _oriented(_mask_values(image), _orientation(image))
+        turn = _orientation(image)
+        values = _oriented(_mask_values(image), turn)
     whole = np.rint(values)
     if not np.array_equal(whole, values):
         raise UnreadableImageError("the mask holds values that are not whole numbers")
     return torch.from_numpy(np.ascontiguousarray(whole, dtype=np.int64))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    # Given a path, Pillow 13 maps uncompressed TIFFs into memory, and shows those with an EXIF rotation torn.
+    with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        yield image
 
 
 def _mask_values(image: Image.Image) -> np.ndarray:
@@ -133,8 +143,13 @@ def _tiff_tag(image: Image.Image, tag: int) -> int | None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation (1 to 8) that is still to be applied: Pillow turns TIFFs itself."""
-    return 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    """The EXIF orientation (1 to 8) that is still to be applied: Pillow turns TIFFs itself.
+
+    In a PNG it counts where it comes before the pixels: to look behind them, all would have to be decoded.
+    """
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _oriented(values: np.ndarray, orientation: int) -> np.ndarray:

@@ -1,0 +1,143 @@
+"""PNG, JPEG and TIFF: values as Pillow gives them, sixteen bits kept, rotated as the camera says."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from medino.core import UnreadableImageError
+from medino.data.readers import describe, raster, read_mask, sniff
+
+RNG = np.random.default_rng(0)
+GREY8, GREY16 = RNG.integers(0, 256, (5, 7), np.uint8), RNG.integers(0, 65536, (5, 7), np.uint16)
+RGB8, RGB16 = RNG.integers(0, 256, (5, 7, 3), np.uint8), RNG.integers(0, 65536, (5, 7, 3), np.uint16)
+
+
+def check(path: Path, expected: np.ndarray, bits: int) -> None:
+    """The header and the pixels of a file say the same, and the pixels are those expected."""
+    assert sniff(path) == "raster"
+    (facts,) = describe(path)
+    pixels = raster.read(path, 0)
+    expected = expected[None] if expected.ndim == 2 else expected.transpose(2, 0, 1)
+    np.testing.assert_array_equal(pixels.values.numpy(), expected.astype(np.float32))
+    assert pixels.values.shape == (facts["samples_per_pixel"], facts["rows"], facts["columns"])
+    assert facts["bits_stored"] == bits
+    assert pixels.full_range == (0, 2**bits - 1)
+    assert pixels.spacing is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize(("values", "bits"), [(GREY8, 8), (GREY16, 16), (RGB8, 8)])
+def test_lossless_files_keep_every_value(tmp_path: Path, values: np.ndarray, bits: int, suffix: str) -> None:
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(values).save(path)
+    check(path, values, bits)
+
+
+def test_sixteen_bit_colour_is_not_cut_to_eight(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(imagecodecs.png_encode(RGB16))
+    check(tmp_path / "image.png", RGB16, 16)
+    (tmp_path / "image.tif").write_bytes(imagecodecs.tiff_encode(RGB16, photometric="rgb"))
+    check(tmp_path / "image.tif", RGB16, 16)
+
+
+def test_one_bit_is_zero_and_one(tmp_path: Path) -> None:
+    Image.fromarray(GREY8 > 127).save(tmp_path / "bits.png")
+    check(tmp_path / "bits.png", GREY8 > 127, 1)
+
+
+def test_alpha_is_dropped_and_a_palette_becomes_its_colours(tmp_path: Path) -> None:
+    alpha = np.dstack([RGB8, GREY8])
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    check(tmp_path / "alpha.png", RGB8, 8)
+    Image.fromarray(np.dstack([GREY8, GREY8[::-1]])).save(tmp_path / "grey_alpha.png")
+    check(tmp_path / "grey_alpha.png", GREY8, 8)
+    palette = Image.fromarray(GREY8 % 3).convert("P")
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    palette.save(tmp_path / "palette.png")
+    check(tmp_path / "palette.png", np.eye(3)[GREY8 % 3] * 255, 8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_cameras_rotation_is_applied_to_image_and_mask(tmp_path: Path, orientation: int, suffix: str) -> None:
+    path = tmp_path / f"image{suffix}"
+    image = Image.fromarray(GREY8)
+    exif = image.getexif()
+    exif[274] = orientation
+    image.save(path, exif=exif)
+    # Pillow is the peer for PNG and JPEG; a TIFF must look like the PNG of the same numbers.
+    image.save(tmp_path / "peer.png", exif=exif)
+    with Image.open(path if suffix == ".jpg" else tmp_path / "peer.png") as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+    assert expected.shape == ((7, 5) if orientation >= 5 else (5, 7))
+    check(path, expected, 8)
+    np.testing.assert_array_equal(read_mask(path), expected)
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
+    pages = [Image.fromarray(GREY8 // factor) for factor in (1, 2, 4)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    assert [facts["frame"] for facts in describe(tmp_path / "pages.tif")] == [0, 1, 2]
+    for frame, page in enumerate(pages):
+        np.testing.assert_array_equal(raster.read(tmp_path / "pages.tif", frame).values[0], np.asarray(page))
+    with pytest.raises(UnreadableImageError, match="page 3 is asked for, and the file has 3"):
+        raster.read(tmp_path / "pages.tif", 3)
+
+
+def test_floating_point_tiffs_take_their_own_range_and_refuse_nan(tmp_path: Path) -> None:
+    values = RNG.normal(size=(5, 7)).astype(np.float32)
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    pixels = raster.read(tmp_path / "float.tif", 0)
+    np.testing.assert_array_equal(pixels.values[0], values)
+    assert pixels.full_range == (values.min(), values.max())
+    values[0, 0] = np.nan
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    with pytest.raises(UnreadableImageError, match="NaN"):
+        raster.read(tmp_path / "float.tif", 0)
+
+
+def test_real_masks_keep_their_values(shared_data: Path) -> None:
+    lung = read_mask(sorted((shared_data / "cxr_shenzhen" / "lung_masks").glob("*.png"))[0])
+    assert lung.dtype == torch.int64
+    assert lung.unique().tolist() == [0, 1]
+    cell = read_mask(shared_data / "wbc_dataset1" / "001_mask.png")
+    assert cell.unique().tolist() == [0, 128, 255]
+    path = sorted((shared_data / "dsb2018_nuclei" / "labels").glob("*.png"))[0]
+    nuclei = read_mask(path)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(nuclei, np.asarray(image))
+    assert len(nuclei.unique()) > 2
+
+
+def test_a_palette_mask_is_its_indices_and_a_grey_one_in_colour_its_grey(tmp_path: Path) -> None:
+    palette = Image.fromarray(GREY8 % 3).convert("P")
+    palette.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0])
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "palette.png"), GREY8 % 3)
+    Image.fromarray(np.dstack([GREY8] * 3)).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png"), GREY8)
+    Image.fromarray(RGB8).save(tmp_path / "colour.png")
+    with pytest.raises(UnreadableImageError, match="one value a pixel"):
+        read_mask(tmp_path / "colour.png")
+
+
+def test_broken_files_and_slides_are_said_in_words(tmp_path: Path, shared_data: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(RNG.integers(0, 256, (99, 99), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        raster.read(path, 0)
+    path.write_text("no image")
+    with pytest.raises(UnreadableImageError, match="image file"):
+        describe(path)
+    for slide in (shared_data / "wsi").glob("*.svs"):
+        with pytest.raises(UnreadableImageError, match="whole slide"):
+            describe(slide)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert sniff(tmp_path / "notes.txt") is None
+    with pytest.raises(UnreadableImageError, match="no DICOM, NIfTI, PNG"):
+        describe(tmp_path / "notes.txt")
