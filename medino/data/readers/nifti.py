@@ -24,7 +24,8 @@ from medino.data.readers.failures import check_size, decoding
 PLANES = {0: "sagittal", 1: "coronal", 2: "axial"}
 """What a slice perpendicular to each canonical axis is called."""
 
-_MAX_VOXELS = 2**30
+_MAX_VOXELS = 2**29
+"""Most voxels of a volume that is read: two gigabytes of float32, 2000 slices of 512 x 512."""
 _TO_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -43,6 +44,15 @@ class _Geometry:
     def spacing(self) -> np.ndarray:
         """Voxel size along each canonical axis, mm."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """One volume in canonical orientation, (x, y, z), with its lowest and highest value."""
+
+    voxels: np.ndarray
+    low: float
+    high: float
 
 
 def describe(path: Path, plane: int | None = 2) -> list[dict[str, object]]:
@@ -81,15 +91,14 @@ def read(path: Path, frame: int, plane: int | None = 2) -> Pixels:
     """
     plane = _checked(plane)
     geometry = _geometry(path)
-    values = _slice(path, geometry, frame, plane)
+    values, volume = _slice(path, geometry, frame, plane)
     if geometry.dtype.kind in "iu":
         limits = np.iinfo(geometry.dtype)
         ends = np.array([limits.min, limits.max], dtype=np.float64) * geometry.scale[0] + geometry.scale[1]
         full_range = (float(ends.min()), float(ends.max()))
     else:
         # Floating point values have no range of their own: the volume's is taken.
-        volume = _volume(path, path.stat().st_mtime_ns, frame // geometry.shape[plane])
-        full_range = (float(volume.min()), float(volume.max()))
+        full_range = (volume.low, volume.high)
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     return Pixels(
         values=torch.from_numpy(np.ascontiguousarray(values))[None],
@@ -104,7 +113,7 @@ def read_mask(path: Path, frame: int, plane: int | None = 2) -> torch.Tensor:
     Raises:
         UnreadableImageError: the volume can't be read, or its values are no whole numbers.
     """
-    values = _slice(path, _geometry(path), frame, _checked(plane))
+    values, _ = _slice(path, _geometry(path), frame, _checked(plane))
     whole = np.rint(values)
     if not np.array_equal(whole, values):
         raise UnreadableImageError("the mask holds values that are not whole numbers: it is no label volume")
@@ -157,26 +166,29 @@ def _load(path: Path) -> Nifti1Pair:
     return image
 
 
-def _slice(path: Path, geometry: _Geometry, frame: int, plane: int) -> np.ndarray:
-    """Slice `frame` as (rows, columns) float32."""
+def _slice(path: Path, geometry: _Geometry, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
+    """Slice `frame` as (rows, columns) float32, and the volume that it is of."""
     slices = geometry.shape[plane]
     if not 0 <= frame < slices * geometry.volumes:
         raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * geometry.volumes}")
     with decoding("the volume"):
         volume = _volume(path, path.stat().st_mtime_ns, frame // slices)
-    return np.take(volume, frame % slices, axis=plane)[::-1, ::-1].T
+    return np.take(volume.voxels, frame % slices, axis=plane)[::-1, ::-1].T.astype(np.float32), volume
 
 
-# Slices of one volume are often read one after the other, and a compressed volume can only be unpacked whole.
+# Slices of one volume are often read one after the other, and a compressed volume can only be unpacked whole. Two are
+# kept, for an image and its labels.
 @lru_cache(maxsize=2)
-def _volume(path: Path, modified: int, index: int) -> np.ndarray:
-    """One volume in canonical orientation, (x, y, z) float32; `modified` keeps a rewritten file from the cache."""
+def _volume(path: Path, modified: int, index: int) -> _Volume:
+    """Volume `index` of a file; `modified` keeps a rewritten file from the cache."""
     image = _load(path)
     geometry = _geometry(path)
-    data = image.dataobj
-    data = data[..., index] if geometry.volumes > 1 else np.asanyarray(data)
-    data = np.asarray(data, dtype=np.float32).reshape(image.shape[:3])
-    wrong = int(data.size - np.isfinite(data).sum())
-    if wrong:
-        raise UnreadableImageError(f"the volume holds {wrong} voxels that are not numbers (NaN or infinite)")
-    return apply_orientation(data, geometry.orientation)
+    data = image.dataobj[(slice(None),) * 3 + (index,)] if len(image.shape) > 3 else np.asanyarray(image.dataobj)
+    if data.dtype.kind == "f":
+        # Scaled values come as float64, twice the memory for nothing.
+        data = np.asarray(data, dtype=np.float32)
+        wrong = int(data.size - np.isfinite(data).sum())
+        if wrong:
+            raise UnreadableImageError(f"the volume holds {wrong} voxels that are not numbers (NaN or infinite)")
+    data = apply_orientation(data.reshape(image.shape[:3]), geometry.orientation)
+    return _Volume(data, float(data.min()), float(data.max()))

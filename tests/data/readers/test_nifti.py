@@ -90,6 +90,9 @@ def test_the_volumes_of_a_4d_file_follow_each_other(tmp_path: Path) -> None:
     assert len(described) == 14
     assert described[7]["slice_position_mm"] == described[0]["slice_position_mm"]
     np.testing.assert_array_equal(nifti.read(path, 7 + 3).values, nifti.read(path, 3).values + 1000)
+    save(path, np.stack([VOLUME, VOLUME + 1000], axis=-1)[..., None])
+    assert len(describe(path, 2)) == 14
+    np.testing.assert_array_equal(nifti.read(path, 7 + 3).values, nifti.read(path, 3).values + 1000)
 
 
 def test_nan_anywhere_in_a_volume_is_refused_in_every_slice(tmp_path: Path) -> None:
