@@ -10,8 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from medino.core import InputError, UnreadableImageError, track
-from medino.data import Manifest, Reject
-from medino.data.dataset import PixelDataset
+from medino.data import Manifest, PixelDataset, Reject
 from medino.features.table import FeatureTable
 from medino.features.transform import EvaluationTransform
 from medino.models import VisionTransformer, backbone_fingerprint

@@ -8,8 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from medino.data import Manifest
-from medino.data.intensity import Intensity
+from medino.data import Intensity, Manifest
 from medino.features.embed import describe_images
 from medino.features.table import WHOLE_IMAGE, FeatureTable
 from medino.features.transform import EvaluationTransform

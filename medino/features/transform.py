@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from medino.core import InputError
-from medino.data import Pixels
-from medino.data.intensity import Intensity
+from medino.data import Intensity, Pixels
 from medino.models import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from medino.views import Crop, resize_crop
 from medino.views.geometry import central_crop

@@ -70,6 +70,14 @@ class FewShotStudy:
             if value < 1:
                 raise InputError(f"{name} is {value}; give a number of at least 1")
 
+    def check(self, manifest: Manifest) -> None:
+        """See whether a manifest's labels and splits can carry the study, before any feature is computed.
+
+        Raises:
+            InputError: they can't; the message says which and why.
+        """
+        _Design(self, manifest, labelled_units(manifest, self.unit))
+
     def run(
         self,
         features: Mapping[str, FeatureTable],
