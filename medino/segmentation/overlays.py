@@ -1,0 +1,54 @@
+"""An image with the true and the predicted mask drawn in, as a figure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from medino.core import whole_file
+
+PANEL_INCHES = 3.0
+FILL_OPACITY = 0.25
+
+
+def overlay_figure(
+    image: torch.Tensor, target: torch.Tensor, predicted: torch.Tensor, class_names: Sequence[str], title: str = ""
+) -> Figure:
+    """Draw image, truth and prediction side by side, one colour a class; the background is left clear.
+
+    Args:
+        image: (3, H, W) in any units: its own lowest and highest values become black and white.
+        target: (H, W) indices of classes.
+        predicted: (H, W) indices of classes.
+        class_names: the classes by index, the background first.
+        title: written above.
+    """
+    low, high = image.min(), image.max()
+    shown = ((image - low) / (high - low).clamp_min(torch.finfo(image.dtype).tiny)).permute(1, 2, 0).numpy()
+    colours = [mpl.colormaps["tab10"](index % 10) for index in range(len(class_names) - 1)]
+    figure = Figure(figsize=(3 * PANEL_INCHES, PANEL_INCHES + 0.4), layout="constrained")
+    for place, (name, mask) in enumerate({"image": None, "truth": target, "prediction": predicted}.items()):
+        axes = figure.add_subplot(1, 3, place + 1)
+        axes.imshow(shown, interpolation="nearest")
+        axes.set_title(name)
+        axes.set_axis_off()
+        if mask is None:
+            continue
+        for index, colour in enumerate(colours, start=1):
+            of_class = (mask == index).float().numpy()
+            if of_class.any() and not of_class.all():
+                axes.contourf(of_class, levels=[0.5, 1.5], colors=[colour], alpha=FILL_OPACITY)
+                axes.contour(of_class, levels=[0.5], colors=[colour], linewidths=1.0)
+    handles = [mpl.patches.Patch(color=colour, label=n) for colour, n in zip(colours, class_names[1:], strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(len(handles), 1), frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def write_overlay(path: str | Path, figure: Figure) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with whole_file(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
