@@ -36,7 +36,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--verify", action="store_true", help="decode every pixel too; what fails becomes a reject")
     parser.add_argument(
         "--plane",
-        type=str,
+        type=int | str,
         default="axial",
         help="how NIfTI volumes are sliced: axial, coronal, sagittal, or the axis 2, 1, 0",
     )
@@ -46,12 +46,20 @@ def configure(parser: ArgumentParser) -> None:
         help="regular expression for files without a PatientID, searched in the path below the scanned folder; its "
         "first group is the patient",
     )
+    parser.add_argument(
+        "--split-fractions",
+        type=float,
+        nargs=3,
+        metavar=("TRAIN", "VALIDATION", "TEST"),
+        help="split by patient and label, such as 0.6 0.1 0.3; patients without label go to train",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="draws who goes to which split")
     parser.add_argument("--workers", type=int, default=1, help="processes that read; the result is the same")
 
 
 def run(config: Namespace) -> None:
     """Scan, write the manifest and its rejects, and show what was found."""
-    from medino.data import rejects_path, scan
+    from medino.data import SPLITS, rejects_path, scan
 
     output = Path(config.output)
     if output.suffix != ".parquet" or output.is_dir():
@@ -65,6 +73,8 @@ def run(config: Namespace) -> None:
         verify=config.verify,
         plane=config.plane,
         patient_pattern=config.patient_pattern,
+        split_fractions=config.split_fractions and dict(zip(SPLITS, config.split_fractions, strict=True)),
+        seed=config.seed,
         ignore=[output, rejects_path(output)],
         name=output.stem,
         workers=config.workers,

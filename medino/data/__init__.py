@@ -3,7 +3,6 @@
 from medino.data.dataset import PixelDataset
 from medino.data.identity import IdentityKey
 from medino.data.intensity import WINDOW_PRESETS, Intensity, NamedWindow
-from medino.data.labels import LabelTable, read_labels
 from medino.data.manifest import Manifest, record_rejects, rejects_path
 from medino.data.phantom import PhantomArchive, write_phantom
 from medino.data.pixels import Pixels, Window
@@ -11,7 +10,7 @@ from medino.data.readers import read_mask, read_pixels
 from medino.data.sampler import SampleAddress, StepBatchSampler
 from medino.data.scan import scan
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
-from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_splits
+from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_splits, split_measured
 
 __all__ = [
     "DEFAULT_FRACTIONS",
@@ -20,7 +19,6 @@ __all__ = [
     "WINDOW_PRESETS",
     "IdentityKey",
     "Intensity",
-    "LabelTable",
     "Manifest",
     "NamedWindow",
     "PhantomArchive",
@@ -33,11 +31,11 @@ __all__ = [
     "Window",
     "assign_splits",
     "check_splits",
-    "read_labels",
     "read_mask",
     "read_pixels",
     "record_rejects",
     "rejects_path",
     "scan",
+    "split_measured",
     "write_phantom",
 ]

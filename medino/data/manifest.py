@@ -133,6 +133,16 @@ class Manifest:
         path = self.table["mask_path"][index].as_py()
         return None if path is None else self.mask_roots[self.table["mask_root"][index].as_py()] / path
 
+    def check_roots(self) -> None:
+        """See that the scanned folders are still there.
+
+        Raises:
+            InputError: one is not; without this, an unmounted disk would look like a cohort of unreadable files.
+        """
+        for root in (*self.roots, *self.mask_roots):
+            if not root.is_dir():
+                raise InputError(f"the scanned folder {root} is not there; bring it back, or scan where it is now")
+
     def column(self, name: str) -> np.ndarray:
         """One column as an object array with None where it is null."""
         values = np.empty(len(self), dtype=object)
@@ -180,8 +190,12 @@ def record_rejects(path: str | Path, rejects: Iterable[Reject]) -> Manifest:
 
     Returns:
         The manifest as it is now on disk.
+
+    Raises:
+        InputError: the manifest can't be read, or one of its folders is not there: then no file is to blame.
     """
     manifest = Manifest.read(path)
+    manifest.check_roots()
     known = {(reject.root, reject.path, reject.frame) for reject in manifest.rejects}
     new = {(reject.root, reject.path, reject.frame): reject for reject in rejects}
     places = zip(*(manifest.table[name].to_pylist() for name in ("root", "path", "frame")), strict=True)

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from medino.data.patients import Ownership, hashed_patient, settle_patients, wit
 from medino.data.readers import PLANES
 from medino.data.reading import frames_or_reason, read_all, why_undecodable
 from medino.data.schema import Reject, Sample
-from medino.data.splits import check_splits
+from medino.data.splits import check_splits, split_measured
 from medino.data.walk import FoundFile, walk
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ def scan(
     verify: bool = False,
     plane: int | str = "axial",
     patient_pattern: str | None = None,
+    split_fractions: Mapping[str, float] | None = None,
+    seed: int = 0,
     ignore: Iterable[str | Path] = (),
     name: str = "cohort",
     workers: int = 1,
@@ -63,6 +65,9 @@ def scan(
         plane: slices of NIfTI volumes are perpendicular to this axis: "sagittal", "coronal", "axial" or 0, 1, 2.
         patient_pattern: a regular expression, searched in the relative path of files without a PatientID; its first
             group is the patient.
+        split_fractions: split by patient into these parts (see `split_measured`); None leaves the column `split` as the
+            labels give it.
+        seed: draws who goes to which split.
         ignore: files and folders to leave out (results of an earlier scan).
         name: what figures and tables will call this set.
         workers: processes that read; the result does not depend on their number.
@@ -75,6 +80,10 @@ def scan(
         InputError: something given does not exist or does not fit, or no image can be read.
     """
     axis, pattern = _plane(plane), _pattern(patient_pattern)
+    if masks is not None and Path(masks).resolve() in {Path(path).resolve() for path in paths}:
+        raise InputError(
+            f"the masks' folder {masks} is also to be scanned for images; give masks a folder of their own"
+        )
     secret = _key(key)
     table = None if labels is None else read_labels(labels, secret, label_column)
     key_file = None if key is None or isinstance(key, IdentityKey) else Path(key)
@@ -106,6 +115,10 @@ def scan(
         settings={"plane": axis, "verified": verify, "key_id": secret.key_id, "notes": notes},
     )
     check_splits(manifest)
+    if split_fractions is not None:
+        if any(split is not None for split in manifest.column("split")):
+            raise InputError("the labels give splits already; leave out their column split, or the split fractions")
+        manifest = split_measured(manifest, split_fractions, seed=seed)
     if key_file is not None and not key_file.exists():
         secret.keep(key_file)
     for note in notes:
@@ -175,10 +188,10 @@ def _samples(images: list[_Image], table: LabelTable | None, key: IdentityKey, n
         joins = [replace(image.join, patient=owner.told) for image, owner in zip(images, owners, strict=True)]
         rows, unmatched = table.join(joins)
         if unmatched:
-            notes.append(f"{unmatched} of {len(table.rows)} rows of {table.name} mean no readable image")
+            notes.append(f"{unmatched} of {len(table.rows)} rows of the labels mean no readable image")
         unlabelled = sum(row is None or row.label is None for row in rows)
         if unlabelled:
-            notes.append(f"{unlabelled} of {len(images)} image files have no label in {table.name}")
+            notes.append(f"{unlabelled} of {len(images)} image files have no label")
     settled = settle_patients(owners, [row.patient if row else None for row in rows], notes)
     samples = []
     for image, row, (patient, unit) in zip(images, rows, settled, strict=True):

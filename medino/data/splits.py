@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+import numpy as np
+
 from medino.core import InputError, numpy_generator
 from medino.data.manifest import Manifest
 
@@ -33,6 +35,27 @@ def assign_splits(manifest: Manifest, fractions: Mapping[str, float] = DEFAULT_F
     counts = _shares(len(ordered), wanted, manifest)
     split_of = dict(zip(ordered, _spread(counts), strict=True))
     return manifest.with_column("split", [split_of[patient] for patient in manifest.column("patient")])
+
+
+def split_measured(manifest: Manifest, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, *, seed: int) -> Manifest:
+    """Split the patients that can be measured on; all others go to train.
+
+    Measured on are patients with a label; where nobody has one, those with a mask; without masks, all.
+
+    Args:
+        manifest: the images; splits that it has are replaced.
+        fractions: as for `assign_splits`.
+        seed: as for `assign_splits`.
+
+    Raises:
+        InputError: as for `assign_splits`.
+    """
+    columns = (manifest.column(name) for name in ("label", "mask_path"))
+    known = [np.array([value is not None for value in column], dtype=bool) for column in columns]
+    measured = next((rows for rows in known if rows.any()), np.ones(len(manifest), dtype=bool))
+    part = assign_splits(manifest.select(measured), fractions, seed=seed)
+    split_of = dict(zip(part.column("patient"), part.column("split"), strict=True))
+    return manifest.with_column("split", [split_of.get(patient, "train") for patient in manifest.column("patient")])
 
 
 def check_splits(manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """`medino scan` writes a manifest and its rejects, says what is in them, and names nobody."""
 
 import stat
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,7 +9,7 @@ import pytest
 from archive_files import write_csv, write_dicom, write_png
 
 from medino.cli.main import main
-from medino.data import Manifest
+from medino.data import Manifest, check_splits
 
 NAME, NUMBER, ACCESSION = "Quillfeather", "PID88421", "ACC55137"
 
@@ -80,11 +81,22 @@ def test_a_key_can_be_shared_between_manifests(archive: Path, tmp_path: Path) ->
 
 def test_every_option_can_come_from_a_configuration(archive: Path, tmp_path: Path) -> None:
     labels = write_csv(tmp_path / "labels.csv", "patient,finding", "7,ill", "8,well")
-    config = write_csv(tmp_path / "c.yaml", f"labels: {labels}", "label_column: finding", "verify: true", "plane: '0'")
+    config = write_csv(tmp_path / "c.yaml", f"labels: {labels}", "label_column: finding", "verify: true", "plane: 0")
     assert main(words("--config", config, archive, "-o", tmp_path / "cohort.parquet")) == 0
     manifest = Manifest.read(tmp_path / "cohort.parquet")
     assert manifest.labels == ["ill", "well"]
     assert (manifest.settings["verified"], manifest.settings["plane"]) == (True, 0)
+
+
+def test_patients_are_split_where_fractions_are_given(tmp_path: Path) -> None:
+    for patient in range(20):
+        for image in range(2):
+            write_dicom(tmp_path / "data" / f"{patient}-{image}.dcm", PatientID=f"P{patient}")
+    output = tmp_path / "cohort.parquet"
+    assert main(words(tmp_path / "data", "-o", output, "--split-fractions", 0.5, 0.25, 0.25, "--seed", 3)) == 0
+    manifest = Manifest.read(output)
+    check_splits(manifest)
+    assert Counter(manifest.column("split")) == {"train": 20, "validation": 10, "test": 10}
 
 
 def test_nobody_is_named_outside_the_path_columns(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +139,8 @@ def test_nobody_is_named_outside_the_path_columns(tmp_path: Path, capfd: pytest.
         (["{empty}"], "no image can be read (there are no files)"),
         (["{data}", "--labels", "{unlabelled}"], "no column `label`; found: patient, finding"),
         (["{data}", "--key", "{unlabelled}"], "holds no key"),
+        (["{data}", "--split-fractions", "0.5", "0.3", "0.3"], "not parts of 1"),
+        (["{data}", "--split-fractions", "0.6", "0.1", "0.3"], "2 patients (unit: patient) can't fill the splits"),
     ],
 )
 def test_bad_input_is_one_line_status_2_and_leaves_nothing(

@@ -91,12 +91,20 @@ def test_the_patient_unit_names_every_kind() -> None:
 
 def test_what_fails_in_decoding_moves_to_the_rejects(tmp_path: Path) -> None:
     path = tmp_path / "cohort.parquet"
-    manifest().write(path)
+    manifest(roots=(tmp_path,)).write(path)
     left = record_rejects(path, [Reject(0, "a/0.dcm", 1, "cut short"), Reject(0, "a/2.dcm", None, "no decoder")])
     assert [row.sample_id for row in left.samples()] == ["s0", "s2", "s3", "s6", "s7"]
     again = record_rejects(path, [Reject(0, "a/0.dcm", 1, "cut short")])
     assert [reject.reason for reject in Manifest.read(path).rejects] == ["cut short", "no decoder"]
     assert again.fingerprint == left.fingerprint
+
+
+def test_no_file_is_rejected_because_its_disk_is_away(tmp_path: Path) -> None:
+    path = tmp_path / "cohort.parquet"
+    manifest(roots=(tmp_path / "unmounted",)).write(path)
+    with pytest.raises(InputError, match="unmounted is not there"):
+        record_rejects(path, [Reject(0, "a/0.dcm", None, "the file is not there")])
+    assert len(Manifest.read(path)) == 8
 
 
 def test_a_manifest_without_its_rejects_is_refused(tmp_path: Path) -> None:

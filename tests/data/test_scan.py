@@ -184,7 +184,7 @@ def test_labels_join_by_the_patient_that_the_pattern_finds(tmp_path: Path) -> No
     labels = write_csv(tmp_path / "labels.csv", "patient,label", "7,ill", "8,well")
     manifest = scan([tmp_path / "data"], key=KEY, labels=labels, patient_pattern=r"p(\d+)_")
     assert manifest.sample(0).label == "ill"
-    assert "1 of 2 rows of labels.csv mean no readable image" in manifest.settings["notes"]
+    assert "1 of 2 rows of the labels mean no readable image" in manifest.settings["notes"]
 
 
 def test_a_given_split_that_tears_a_patient_apart_is_refused(tmp_path: Path) -> None:
@@ -237,6 +237,12 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     write_png(tmp_path / "masks" / "1.png", size=(8, 6))
     with pytest.raises(InputError, match=r"the mask 1\.png has 8 x 6 pixels, its image 6 x 8"):
         scan([tmp_path / "data"], masks=tmp_path / "masks", key=KEY)
+
+
+def test_images_and_masks_in_one_folder_are_refused(tmp_path: Path) -> None:
+    write_png(tmp_path / "1.png")
+    with pytest.raises(InputError, match="give masks a folder of their own"):
+        scan([tmp_path], masks=tmp_path, key=KEY)
 
 
 def test_masks_that_fit_nothing_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from medino.core import InputError
 from medino.data.manifest import Manifest
 from medino.data.schema import Sample
-from medino.data.splits import assign_splits, check_splits
+from medino.data.splits import assign_splits, check_splits, split_measured
 
 FRACTIONS = {"train": 0.6, "validation": 0.1, "test": 0.3}
 
@@ -80,6 +80,15 @@ def test_every_split_gets_a_patient_however_few_there_are() -> None:
 
 def test_a_split_that_is_not_asked_for_stays_empty() -> None:
     assert set(assign_splits(cohort(10), {"train": 0.5, "test": 0.5}, seed=0).column("split")) == {"train", "test"}
+
+
+@pytest.mark.parametrize("column", ["label", "mask_path"])
+def test_only_patients_that_can_be_measured_on_are_held_out(column: str) -> None:
+    patients = cohort(40).with_column("label", [None] * 120)
+    known = [int(path[:4]) % 2 == 0 for path in patients.column("path")]
+    split = split_measured(patients.with_column(column, ["x" if row else None for row in known]), FRACTIONS, seed=0)
+    assert set(split.column("split")[~np.array(known)]) == {"train"}
+    assert Counter(split.column("split")[known]) == {"train": 36, "validation": 6, "test": 18}
 
 
 @pytest.mark.parametrize("fractions", [{"train": 0.5}, {"train": 1.2, "test": -0.2}, {"train": 0.5, "holdout": 0.5}])
