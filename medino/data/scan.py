@@ -82,7 +82,7 @@ def scan(
     axis, pattern = _plane(plane), _pattern(patient_pattern)
     if masks is not None and Path(masks).resolve() in {Path(path).resolve() for path in paths}:
         raise InputError(
-            f"the masks' folder {masks} is also to be scanned for images; give masks a folder of their own"
+            f"the masks' folder {masks} is to be scanned for images as well; give masks a folder of their own"
         )
     secret = _key(key)
     table = None if labels is None else read_labels(labels, secret, label_column)
