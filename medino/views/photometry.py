@@ -74,7 +74,9 @@ def adjust_brightness(image: torch.Tensor, factor: float) -> torch.Tensor:
 
 def adjust_contrast(image: torch.Tensor, factor: float) -> torch.Tensor:
     """Move all values away from (factor above 1) or towards (below 1) the image's mean luma."""
-    return (image * factor).add_(grey_of(image).mean() * (1 - factor)).clamp_(0, 1)
+    # Row by row first: one long sum is split among threads, and its last bit would depend on how many there are.
+    mean = grey_of(image).mean(dim=-1).mean()
+    return (image * factor).add_(mean * (1 - factor)).clamp_(0, 1)
 
 
 def adjust_saturation(image: torch.Tensor, factor: float) -> torch.Tensor:

@@ -53,6 +53,23 @@ def test_one_address_gives_the_same_views_and_another_gives_others(kind: str) ->
     assert torch.equal(image.values, before)
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_views_are_the_same_to_the_bit_for_any_number_of_threads(kind: str) -> None:
+    """Loaders' workers have one thread, the main process has several: the run must not depend on who loads."""
+    make, image = MultiCrop(kind), colour_image(300, 280)
+    results = []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            results.append([make(image, np.random.default_rng(seed)) for seed in range(2)])
+    finally:
+        torch.set_num_threads(1)
+    for others in results[1:]:
+        for views, other in zip(results[0], others, strict=True):
+            assert torch.equal(views.global_crops, other.global_crops)
+            assert torch.equal(views.local_crops, other.local_crops)
+
+
 def test_crops_are_taken_inside_the_valid_box() -> None:
     """Outside of the box is far from what is inside, so that a single pixel of it would show."""
     values = torch.full((1, 60, 80), 4000.0)
