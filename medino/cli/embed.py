@@ -1,0 +1,129 @@
+"""`medino embed`: features of a manifest's images, by given weights, by an untrained backbone or by thumbnails."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medino.core import InputError, RunFolder, read_provenance
+
+if TYPE_CHECKING:
+    from medino.data import Manifest
+    from medino.features import FeatureTable
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the options of `medino embed`."""
+    from medino.data import Intensity
+
+    parser.add_argument("--manifest", type=str, required=True, help="the manifest that medino scan wrote")
+    parser.add_argument("-o", "--output", type=str, required=True, help="the table to write, a .parquet file")
+    parser.add_argument(
+        "--weights", type=str | None, help="weights file (medino's or Meta's), or the folder of a run for its backbone"
+    )
+    parser.add_argument(
+        "--backbone", type=str | None, help="an untrained backbone of this preset instead: mini, tiny, small, ..."
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the untrained backbone's weights")
+    parser.add_argument(
+        "--thumbnail", action="store_true", help="no backbone: a 12 x 12 thumbnail and histograms, the floor to beat"
+    )
+    parser.add_argument(
+        "--size", type=int | None, help="side of the images shown, pixels [the backbone's, at most 224]"
+    )
+    parser.add_argument("--fit", type=str | None, help="crop: the centre is shown; pad: all of it [crop]")
+    parser.add_class_arguments(Intensity, "intensity", help="how physical units become the backbone's three channels")
+    parser.add_argument("--batch-size", type=int, default=32, help="images at once")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode; the result is the same")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, ...")
+
+
+def run(config: Namespace) -> None:
+    """Embed, write the table, move what could not be decoded to the manifest's rejects."""
+    from medino.data import Manifest, record_rejects
+    from medino.features import without_rejects
+
+    output = Path(config.output)
+    if output.suffix != ".parquet" or output.is_dir():
+        raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
+    if config.batch_size < 1 or config.workers < 0:
+        raise InputError("batch-size has to be at least 1 and workers at least 0; change them")
+    given = [name for name in ("weights", "backbone", "thumbnail") if config[name]]
+    if len(given) != 1:
+        raise InputError(
+            f"{' and '.join(given) or 'nothing'} given to embed with; give one of --weights, --backbone and --thumbnail"
+        )
+    manifest = Manifest.read(config.manifest)
+    table = thumbnails(config, manifest) if config.thumbnail else tokens(config, manifest)
+    failures = table.failures
+    if failures:
+        table = without_rejects(table, record_rejects(config.manifest, failures))
+    table.write(output)
+    vectors = ", ".join(f"{pooling} of layer -{layer}" if layer else pooling for layer, pooling in table.blocks)
+    print(f"features  {output}\n          {len(table)} images by {table.facts['backbone']}: {vectors}")
+    if failures:
+        print(f"          {len(failures)} images could not be decoded and are among the manifest's rejects now")
+
+
+def thumbnails(config: Namespace, manifest: "Manifest") -> "FeatureTable":
+    """The baseline's features."""
+    from medino.data import Intensity
+    from medino.features import thumbnail_features
+
+    if config.size is not None or config.fit is not None:
+        raise InputError("thumbnails have a size and a fit of their own; leave --size and --fit out")
+    intensity = Intensity(**vars(config.intensity))
+    return thumbnail_features(manifest, intensity, batch_size=config.batch_size, num_workers=config.workers)
+
+
+def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":
+    """A backbone's features."""
+    from medino.data import Intensity
+    from medino.features import EvaluationTransform, embed
+    from medino.models import build_backbone, load_backbone
+
+    facts: dict[str, Any] = {}
+    if config.weights:
+        backbone = load_backbone(config.weights)
+        facts = facts_of_run(Path(config.weights))
+    else:
+        backbone = build_backbone(config.backbone, seed=config.seed)
+        facts = {"untrained": True, "seed": config.seed}
+    transform = EvaluationTransform.for_backbone(
+        backbone.config, size=config.size, fit=config.fit, intensity=Intensity(**vars(config.intensity))
+    )
+    return embed(
+        backbone,
+        manifest,
+        transform,
+        batch_size=config.batch_size,
+        device=chosen_device(config.device),
+        num_workers=config.workers,
+        facts=facts,
+    )
+
+
+def facts_of_run(weights: Path) -> dict[str, Any]:
+    """The patients that a run's backbone saw, so that a study can count them among its test patients."""
+    run = RunFolder(weights if weights.is_dir() else weights.parent)
+    if not run.provenance.is_file() or (weights.is_file() and weights.resolve() != run.backbone.resolve()):
+        return {}
+    return {"pretraining_patients": read_provenance(run)["pretraining_patients"]}
+
+
+def chosen_device(name: str) -> str:
+    """A device that is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device {name!r} can't be used ({reason}); give --device cpu") from error
+    return name
