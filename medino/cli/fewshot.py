@@ -1,0 +1,130 @@
+"""`medino fewshot`: backbones compared on a handful of labelled patients, as evidence and as a table."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from medino.core import InputError, RunFolder
+
+if TYPE_CHECKING:
+    from medino.data import Manifest
+    from medino.features import FeatureTable
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the options of `medino fewshot`."""
+    parser.add_argument("--manifest", type=str, required=True, help="the manifest, with labels")
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        type=str,
+        required=True,
+        help="NAME=features.parquet for each backbone, as medino embed wrote them; the first is the one compared with",
+    )
+    parser.add_argument(
+        "-o", "--output", type=str, required=True, help="a .parquet file of evidence, or a run's folder; added to it"
+    )
+    parser.add_argument("--shots", nargs="+", type=int, default=[5, 20], help="labelled units a class")
+    parser.add_argument("--episodes", type=int, default=50, help="support sets drawn for each number of shots")
+    parser.add_argument(
+        "--probes", nargs="+", type=str, default=["nearest_mean", "knn", "logistic"], help="nearest_mean, knn, logistic"
+    )
+    parser.add_argument(
+        "--tokens", type=str, default="class", help="class, mean_patch, class_and_mean_patch or last_four"
+    )
+    parser.add_argument("--unit", type=str, default="image", help="what is classified: image, series, study or patient")
+    parser.add_argument("--baseline", type=str | None, help="name of the features to compare with [the first]")
+    parser.add_argument("--dataset", type=str | None, help="what tables call the labelled set [the manifest's name]")
+    parser.add_argument("--replicates", type=int, default=1000, help="resamples of the test patients for the intervals")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of support sets, resamples, and splits where there are none"
+    )
+    parser.add_argument("--csv", type=str | None, help="write the summary rows to this CSV file, too")
+
+
+def run(config: Namespace) -> None:
+    """Run the study, add its evidence to the output and print its tables."""
+    from medino.cli.fewshot_tables import show_study
+    from medino.data import Manifest
+    from medino.features import FeatureTable
+    from medino.probes import FewShotStudy, append_evidence, export_csv
+
+    study = FewShotStudy(
+        shots=config.shots,
+        episodes=config.episodes,
+        probes=config.probes,
+        features=config.tokens,
+        unit=config.unit,
+        seed=config.seed,
+        replicates=config.replicates,
+        dataset=config.dataset,
+        baseline=config.baseline,
+    )
+    paths = named_paths(config.features)
+    output = evidence_path(Path(config.output))
+    manifest = Manifest.read(config.manifest)
+    tables = {name: FeatureTable.read(path) for name, path in paths.items()}
+    manifest, tables = with_splits(manifest, tables, config.seed)
+    evidence = study.run(tables, manifest)
+    append_evidence(output, evidence)
+    if config.csv:
+        export_csv(config.csv, evidence)
+    show_study(evidence)
+    left_out = {sample for table in tables.values() for sample in table.rejects}
+    if left_out:
+        print(f"{len(left_out)} images could not be decoded and were left out")
+    print(f"evidence  {output}")
+
+
+def named_paths(words: list[str]) -> dict[str, str]:
+    """Features' files by name; a file without one is called by its stem.
+
+    Raises:
+        InputError: a name is given twice.
+    """
+    paths: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals:
+            name, path = Path(word).stem, word
+        if name in paths:
+            raise InputError(f"two features are called {name!r}; give each a name of its own, as NAME={path}")
+        paths[name] = path
+    return paths
+
+
+def evidence_path(output: Path) -> Path:
+    """The file of evidence that an output means: itself, or that of a run's folder.
+
+    Raises:
+        InputError: it is another kind of file.
+    """
+    if output.suffix == ".parquet" and not output.is_dir():
+        return output
+    if output.is_file() or output.suffix:
+        raise InputError(f"the output {output} is neither a .parquet file nor a run's folder; give one by -o")
+    return RunFolder(output).evidence
+
+
+def with_splits(
+    manifest: "Manifest", tables: "dict[str, FeatureTable]", seed: int
+) -> "tuple[Manifest, dict[str, FeatureTable]]":
+    """Split the labelled patients where the manifest has no splits at all; features of this manifest stay valid.
+
+    Raises:
+        InputError: features are of another manifest, or there are too few patients.
+    """
+    from medino.data import assign_splits
+
+    for name, table in tables.items():
+        table.check_made_from(manifest, name)
+    labelled = [label is not None for label in manifest.column("label")]
+    if not any(labelled) or any(split is not None for split in manifest.column("split")):
+        return manifest, tables
+    part = assign_splits(manifest.select(labelled), seed=seed)
+    split_of = dict(zip(part.column("patient"), part.column("split"), strict=True))
+    print(f"the manifest has no splits: its {len(split_of)} labelled patients are split by seed {seed}")
+    split = manifest.with_column("split", [split_of.get(patient) for patient in manifest.column("patient")])
+    return split, {name: dataclasses.replace(table, manifest=split.fingerprint) for name, table in tables.items()}

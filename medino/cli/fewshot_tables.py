@@ -1,0 +1,62 @@
+"""The few-shot study as people read it: a table of scores and a table of paired differences."""
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from medino.probes import EvidenceRow, differences, summaries
+
+METRICS = ("balanced_accuracy", "auroc")
+
+WIDTH = 132
+"""Of the tables where the output is no terminal, columns."""
+
+
+def show_study(evidence: pa.Table) -> None:
+    """Print the summaries of one study.
+
+    Args:
+        evidence: the study's rows, of one dataset and one kind of features.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    rows, compared = summaries(evidence), differences(evidence)
+    first = rows[0]
+    console.print(
+        f"few-shot study of {first.dataset}: {first.patients} test patients (unit: {first.patient_unit}), "
+        f"classified: each {first.unit}, features: {first.features}"
+    )
+    if first.patient_unit != "patient":
+        console.print(f"nobody knows the patient of all images: what is counted as one is the {first.patient_unit}")
+    console.print(_table(rows, "score [95 % interval over test patients] ± spread over support draws", signed=False))
+    if compared:
+        console.print(_table(compared, "paired difference [95 % interval] ± spread", signed=True))
+
+
+def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
+    """One line for each number of shots, probe and backbone, one column a metric."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("shots", "probe", "backbone", *(metric.replace("_", " ") for metric in METRICS), "patients (seen)"):
+        table.add_column(heading, justify="right" if heading in ("shots", "patients (seen)") else "left", no_wrap=True)
+    lines: dict[tuple[int, str, str], dict[str, EvidenceRow]] = {}
+    for row in rows:
+        name = row.backbone if row.compared_with is None else f"{row.backbone} - {row.compared_with}"
+        lines.setdefault((row.shots or 0, row.probe, name), {})[row.metric or ""] = row
+    before = None
+    for (shots, probe, name), metrics in lines.items():
+        if before not in (None, (shots, probe)):
+            table.add_section()
+        before = (shots, probe)
+        any_row = next(iter(metrics.values()))
+        cells = [_cell(metrics[metric], signed) if metric in metrics else "" for metric in METRICS]
+        table.add_row(str(shots), probe, name, *cells, f"{any_row.patients} ({any_row.patients_seen})")
+    return table
+
+
+def _cell(row: EvidenceRow, signed: bool) -> str:
+    """Value, interval and spread."""
+    sign = "+" if signed else ""
+    numbers = [f"{value:{sign}.3f}" for value in (row.value, row.low, row.high) if value is not None]
+    spread = "" if row.spread is None else f" ± {row.spread:.3f}"
+    return f"{numbers[0]} \\[{numbers[1]}, {numbers[2]}]{spread}"
