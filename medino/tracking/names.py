@@ -1,0 +1,49 @@
+"""How figures and tables call what the evidence calls by its own names."""
+
+from collections.abc import Sequence
+
+from medino.probes import EvidenceRow
+
+_PROBES = {"nearest_mean": "nearest class mean", "knn": "nearest neighbours", "logistic": "logistic regression"}
+_METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "dice": "Dice",
+    "hausdorff95_mm": "95 % Hausdorff, mm",
+    "hausdorff95_px": "95 % Hausdorff, px",
+}
+_FEATURES = {
+    "class": "class token",
+    "mean_patch": "mean patch token",
+    "class_and_mean_patch": "class and mean patch token",
+    "last_four": "class tokens of the last four blocks",
+}
+
+
+def probe_name(probe: str) -> str:
+    """A probe's name as people say it."""
+    return _PROBES.get(probe, probe.replace("_", " "))
+
+
+def metric_name(metric: str | None) -> str:
+    """A metric's name as people say it."""
+    known = (metric or "").removesuffix("_undefined")
+    name = _METRICS.get(known, known.replace("_", " "))
+    return name if known == (metric or "") else f"cases without {name}"
+
+
+def features_name(features: str) -> str:
+    """A kind of features as people say it."""
+    return _FEATURES.get(features, features.replace("_", " "))
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def backbone_order(rows: Sequence[EvidenceRow], compared: Sequence[EvidenceRow]) -> list[str]:
+    """The backbones, those that others are compared with first, each in the order of its first row."""
+    names = dict.fromkeys(row.backbone for row in rows)
+    references = {row.compared_with for row in compared}
+    return sorted(names, key=lambda name: name not in references)
