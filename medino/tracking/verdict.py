@@ -1,0 +1,61 @@
+"""What an interval allows to say, and no more."""
+
+import math
+
+from medino.probes import EvidenceRow
+from medino.tracking.html import interval, number
+from medino.tracking.names import capital, metric_name, probe_name
+
+FEW_PATIENTS = 30
+"""Below this many test patients a percentile interval is itself unsure; the report says so."""
+
+BETTER, WORSE, NOTHING_SHOWN, UNDECIDED = "better", "worse", "no difference shown", "no interval"
+
+
+def verdict(row: EvidenceRow) -> str:
+    """One sentence on a paired difference: helped, harmed, or no difference shown.
+
+    Args:
+        row: a summary row with `compared_with`.
+    """
+    where = f"{probe_name(row.probe)}, {row.shots} labelled units a class" if row.shots else probe_name(row.probe)
+    found = f"{metric_name(row.metric)} {number(row.value, signed=True)} {interval(row.low, row.high, signed=True)}"
+    found = f"{found} against {row.compared_with} ({where}, {row.patients} test patients)"
+    shown = in_a_word(row)
+    if shown == NOTHING_SHOWN:
+        low, high = (number(abs(end or 0.0)) for end in (row.low, row.high))
+        return f"No difference shown: {found}. Anything from {low} worse to {high} better is still possible."
+    said = {BETTER: f"{capital(row.backbone)} helped", WORSE: f"{capital(row.backbone)} harmed"}
+    return f"{said.get(shown, 'Not decided')}: {found}."
+
+
+def in_a_word(row: EvidenceRow) -> str:
+    """Better, worse, or no difference shown: on which side of zero the whole interval lies."""
+    if row.low is None or row.high is None or math.isnan(row.low) or math.isnan(row.high):
+        return UNDECIDED
+    if row.low > 0:
+        return BETTER
+    return WORSE if row.high < 0 else NOTHING_SHOWN
+
+
+def cautions(row: EvidenceRow) -> list[str]:
+    """What has to be said beside a number: who stands for the patient, who was seen before, how few there are."""
+    said = []
+    if row.patient_unit != "patient":
+        said.append(
+            f"Nobody knows the patient of every image here: what counts as one patient is {_unit_in_words(row)}. "
+            "Images of one person may lie on both sides of a split, and the intervals may be too narrow."
+        )
+    if row.patients_seen:
+        said.append(
+            f"{row.patients_seen} of {row.patients} test patients were seen, without labels, while the backbone was "
+            "adapted. On new patients the gain may be smaller."
+        )
+    if row.patients is not None and row.patients < FEW_PATIENTS:
+        said.append(f"With {row.patients} test patients the intervals themselves are unsure.")
+    return said
+
+
+def _unit_in_words(row: EvidenceRow) -> str:
+    names = {"patient": "the patient", "study": "the study", "file": "the file"}
+    return " or ".join(names.get(unit, unit) for unit in row.patient_unit.split("+"))

@@ -1,0 +1,93 @@
+"""What is said of a difference is what its interval allows."""
+
+from dataclasses import replace
+
+import pytest
+
+from medino.probes import EvidenceRow, evidence_table
+from medino.tracking import Headline, cautions, headline, verdict
+
+ROW = EvidenceRow(
+    kind="summary",
+    task="classification",
+    dataset="phantom",
+    backbone="adapted",
+    features="class",
+    probe="logistic",
+    unit="image",
+    patient_unit="patient",
+    shots=20,
+    metric="balanced_accuracy",
+    value=0.05,
+    low=0.01,
+    high=0.09,
+    patients=80,
+    patients_seen=0,
+    compared_with="start",
+)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.09, "Adapted helped:"),
+        (-0.09, -0.01, "Adapted harmed:"),
+        (-0.02, 0.09, "No difference shown:"),
+        (0.0, 0.09, "No difference shown:"),
+        (None, None, "Not decided:"),
+        (float("nan"), float("nan"), "Not decided:"),
+    ],
+)
+def test_the_sentence_follows_the_interval_and_not_the_mean(low: float, high: float, said: str) -> None:
+    sentence = verdict(replace(ROW, low=low, high=high))
+    assert sentence.startswith(said)
+    assert "against start" in sentence
+    assert "80 test patients" in sentence
+
+
+def test_no_difference_shown_says_how_much_is_still_possible() -> None:
+    assert "0.020 worse to 0.090 better" in verdict(replace(ROW, low=-0.02, high=0.09))
+
+
+def test_patients_seen_before_few_patients_and_unknown_patients_are_said() -> None:
+    assert cautions(ROW) == []
+    said = " ".join(cautions(replace(ROW, patients=12, patients_seen=7, patient_unit="file+patient")))
+    assert "7 of 12 test patients were seen" in said
+    assert "With 12 test patients" in said
+    assert "the file or the patient" in said
+
+
+def score(backbone: str, value: float, **changes: object) -> EvidenceRow:
+    return replace(ROW, **{"backbone": backbone, "value": value, "compared_with": None, **changes})
+
+
+def test_the_headline_is_chosen_without_looking_at_the_scores() -> None:
+    rows = [
+        score("thumbnail", 0.99),
+        replace(ROW, backbone="thumbnail", value=0.4, low=0.3, high=0.5),
+        score("start", 0.6),
+        score("start", 0.7, probe="knn"),
+        score("adapted", 0.5),
+        score("adapted", 0.9, probe="knn"),
+        score("adapted", 0.95, shots=5),
+        replace(ROW, probe="knn", value=0.2),
+        replace(ROW, shots=5, value=0.3),
+        replace(ROW, value=-0.1, low=-0.2, high=-0.05),
+        score("adapted", 0.3, task="segmentation", metric="dice", target="nodule", shots=None),
+        score("adapted", 0.4, task="segmentation", metric="dice", target=None, shots=None),
+    ]
+    found = headline(evidence_table(rows))
+    assert found == Headline(rows[2], rows[4], rows[9], rows[11])
+    assert [line.split(":")[0] for line in found.lines()] == [
+        "few-shot before",
+        "few-shot after",
+        "Adapted harmed",
+        "segmentation",
+    ]
+
+
+def test_a_study_of_one_backbone_has_a_score_and_no_difference() -> None:
+    found = headline(evidence_table([score("start", 0.6)]))
+    assert (found.before, found.difference, found.dice) == (None, None, None)
+    assert found.after is not None
+    assert headline(evidence_table([])).lines() == []
