@@ -1,18 +1,60 @@
 """What people look at: W&B, figures, the HTML report."""
 
+from medino.tracking.figures import draw_fewshot, draw_pretraining, draw_segmentation, to_svg
+from medino.tracking.headline import Headline, headline
+from medino.tracking.maps import attention_maps, nearest_patches, pca_maps, similarity_maps
 from medino.tracking.metrics_csv import ContinueMetrics, RunMetricsLogger, read_metrics
+from medino.tracking.patch_maps import PatchMaps
 from medino.tracking.progress import StepProgress
 from medino.tracking.public_config import PRIVATE_PATH, public_config
+from medino.tracking.report import Section, write_report
+from medino.tracking.run_report import report_runs, run_sections
+from medino.tracking.sections import (
+    data_section,
+    failures_section,
+    fewshot_section,
+    manifest_facts,
+    pretraining_section,
+    provenance_section,
+    segmentation_section,
+    summary_section,
+)
+from medino.tracking.verdict import cautions, verdict
 from medino.tracking.wandb_run import RunWandbLogger, private_settings, wandb_logger
 
 __all__ = [
     "PRIVATE_PATH",
     "ContinueMetrics",
+    "Headline",
+    "PatchMaps",
     "RunMetricsLogger",
     "RunWandbLogger",
+    "Section",
     "StepProgress",
+    "attention_maps",
+    "cautions",
+    "data_section",
+    "draw_fewshot",
+    "draw_pretraining",
+    "draw_segmentation",
+    "failures_section",
+    "fewshot_section",
+    "headline",
+    "manifest_facts",
+    "nearest_patches",
+    "pca_maps",
+    "pretraining_section",
     "private_settings",
+    "provenance_section",
     "public_config",
     "read_metrics",
+    "report_runs",
+    "run_sections",
+    "segmentation_section",
+    "similarity_maps",
+    "summary_section",
+    "to_svg",
+    "verdict",
     "wandb_logger",
+    "write_report",
 ]
