@@ -1,0 +1,160 @@
+"""`medino fewshot` compares features on a handful of labels: a table to read, evidence to keep."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pytest
+import yaml
+from PIL import Image
+
+from medino.cli.main import main
+from medino.core import RunFolder
+from medino.data import Manifest, scan
+from medino.features import FeatureTable, thumbnail_features
+from medino.probes import differences, of_kind, read_evidence, summaries
+
+FAST = ("--shots", "1", "2", "--episodes", "3", "--replicates", "50")
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """Two classes of twelve patients with two images each: dark ones and bright ones. No splits."""
+    folder, lines = tmp_path / "images", ["path,label,patient"]
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for place in range(24):
+        for image in range(2):
+            values = generator.integers(0, 200, (24, 24)) + 55 * (place % 2)
+            Image.fromarray(values.astype(np.uint8)).save(folder / f"{place}-{image}.png")
+            lines.append(f"{place}-{image}.png,{('dark', 'bright')[place % 2]},patient {place}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    manifest = scan([folder], labels=tmp_path / "labels.csv", key=tmp_path / "key", name="greys")
+    save(manifest, tmp_path)
+    return tmp_path / "cohort.parquet"
+
+
+def save(manifest: Manifest, folder: Path) -> None:
+    """The manifest, thumbnails of it, and the same with noise that hides the classes."""
+    manifest.write(folder / "cohort.parquet")
+    table = thumbnail_features(manifest)
+    table.write(folder / "thumbnail.parquet")
+    noise = np.random.default_rng(1).normal(size=(len(table), 8)).astype(np.float32)
+    dataclasses.replace(table, blocks={(0, "whole_image"): noise}).write(folder / "noise.parquet")
+
+
+def words(cohort: Path, *parts: object, output: str = "evidence.parquet") -> list[str]:
+    folder = cohort.parent
+    features = [f"noise={folder / 'noise.parquet'}", str(folder / "thumbnail.parquet")]
+    start = ["fewshot", "--manifest", str(cohort), "--features", *features, "-o", str(folder / output), *FAST]
+    return [*start, *map(str, parts)]
+
+
+def refusal(arguments: list[str], cohort: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a refused command prints; nothing is written."""
+    assert main(arguments) == 2
+    assert not (cohort.parent / "evidence.parquet").exists()
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_the_study_is_printed_and_kept(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(cohort)) == 0
+    printed = capsys.readouterr().out
+    evidence = read_evidence(cohort.parent / "evidence.parquet")
+    row = summaries(evidence, backbone="thumbnail", probe="knn", shots=2, metric="balanced_accuracy")[0]
+    assert f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}] ± {row.spread:.3f}" in printed
+    difference = differences(evidence, probe="knn", shots=2, metric="auroc")[0]
+    assert (difference.backbone, difference.compared_with) == ("thumbnail", "noise")
+    assert f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]" in printed
+    assert f"few-shot study of greys: {row.patients} test patients (unit: patient), classified: each image" in printed
+    assert "thumbnail - noise" in printed
+    assert "24 labelled patients are split by seed 0" in printed
+
+
+def test_splits_of_the_manifest_are_kept(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Manifest.read(cohort)
+    order = sorted(set(manifest.column("patient")))
+    split = {patient: "test" if place % 3 else "train" for place, patient in enumerate(order)}
+    manifest = manifest.with_column("split", [split[patient] for patient in manifest.column("patient")])
+    save(manifest, cohort.parent)
+    assert main(words(cohort)) == 0
+    assert "are split by" not in capsys.readouterr().out
+    tested = of_kind(read_evidence(cohort.parent / "evidence.parquet"), "outcome")["patient"].to_pylist()
+    assert set(tested) == {patient for patient, name in split.items() if name == "test"}
+
+
+def test_where_nobody_knows_the_patient_the_table_says_what_is_counted(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Manifest.read(cohort)
+    save(manifest.with_column("patient_unit", ["file"] * len(manifest)), cohort.parent)
+    assert main(words(cohort)) == 0
+    printed = capsys.readouterr().out
+    assert "(unit: file)" in printed
+    assert "nobody knows the patient of all images: what is counted as one is the file" in printed
+
+
+def test_a_runs_folder_takes_the_evidence_and_keeps_what_is_there(cohort: Path) -> None:
+    assert main(words(cohort, output="run")) == 0
+    evidence = RunFolder(cohort.parent / "run").evidence
+    before = read_evidence(evidence)
+    assert main(words(cohort, "--unit", "patient", output="run")) == 0
+    after = read_evidence(evidence)
+    assert after.num_rows > before.num_rows
+    assert {row.unit for row in summaries(after)} == {"image", "patient"}
+    assert main(words(cohort, "--unit", "patient", output="run")) == 0
+    assert read_evidence(evidence).num_rows == after.num_rows
+
+
+def test_the_summary_can_be_had_as_csv(cohort: Path) -> None:
+    assert main(words(cohort, "--csv", cohort.parent / "summary.csv")) == 0
+    table = pyarrow.csv.read_csv(cohort.parent / "summary.csv")
+    assert table.num_rows == 2 * 3 * 2 * 3
+    assert "unit_id" not in table.column_names or table["unit_id"].null_count == table.num_rows
+
+
+def test_a_config_file_gives_the_same_study(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(cohort)) == 0
+    expected = read_evidence(cohort.parent / "evidence.parquet")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(words(cohort, "--print_config", output="again.parquet"))
+    config = cohort.parent / "fewshot.yaml"
+    config.write_text(capsys.readouterr().out)
+    assert yaml.safe_load(config.read_text())["shots"] == [1, 2]
+    assert main(["fewshot", "--config", str(config)]) == 0
+    assert read_evidence(cohort.parent / "again.parquet").equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("--shots", "50"), "training patients"),
+        (("--probes", "svm"), "no probe 'svm'"),
+        (("--tokens", "register"), "no features 'register'"),
+        (("--unit", "organ"), "no unit 'organ'"),
+        (("--baseline", "start"), "baseline 'start' is not among the features (noise, thumbnail)"),
+        (("--features", "a=none.parquet"), "features none.parquet does not exist"),
+        (("--features", "x/a.parquet", "y/a.parquet"), "two features are called 'a'"),
+        (("-o", "evidence.csv"), "neither a .parquet file nor a run's folder"),
+    ],
+)
+def test_what_can_not_be_used_is_said_in_one_line(
+    parts: tuple[str, ...], message: str, cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refusal(words(cohort, *parts), cohort, capsys)
+
+
+def test_a_manifest_without_labels_or_of_one_class_is_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Manifest.read(cohort)
+    for label, message in ((None, "none of the 48 samples of greys has a label"), ("dark", "of one class, 'dark'")):
+        save(manifest.with_column("label", [label] * len(manifest)), cohort.parent)
+        assert message in refusal(words(cohort), cohort, capsys)
+
+
+def test_features_of_another_manifest_are_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = FeatureTable.read(cohort.parent / "thumbnail.parquet")
+    dataclasses.replace(table, manifest="0" * 32).write(cohort.parent / "thumbnail.parquet")
+    assert "features 'thumbnail' were made from another manifest" in refusal(words(cohort), cohort, capsys)
