@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 
 from medino.core import InputError
@@ -42,6 +43,7 @@ GREY_CHANNELS = ("percentile", "dark", "bright")
 
 CHANNELS = ("repeat", "windows", "neighbours")
 _NAMES = ("auto", "file", "full", *PERCENTILES, *WINDOW_PRESETS)
+_SEEN = 2**18
 # One bit and eight bits: what was made for display already.
 _DISPLAY_RANGES = ((0.0, 1.0), (0.0, 255.0))
 
@@ -122,14 +124,18 @@ def percentile_window(pixels: Pixels, low: float, high: float) -> Window:
     """The window between two percentiles of the valid values of an image.
 
     Values equal to the smallest are left out: they are the air around a patient or the padding around a scan, and in
-    most MR they are so many that any low percentile would fall on them. A constant image gets a window without width.
+    most MR they are so many that any low percentile would fall on them. Where the rest is one value, as in a mask, the
+    window begins at the smallest; a constant image gets a window without width.
     """
     values = valid_values(pixels)
-    foreground = values[values > values.min()]
-    if foreground.numel() == 0:
-        return Window(float(values.min()), 0.0)
-    ends = torch.quantile(_sampled(foreground).double(), torch.tensor([low / 100, high / 100], dtype=torch.float64))
-    return Window.between(float(ends[0]), float(ends[1]))
+    # Every n-th value of a large image is enough for a percentile, and sorting all takes longer than decoding them.
+    seen = values[:: max(1, values.numel() // _SEEN)].numpy()
+    smallest = float(seen.min())
+    foreground = seen[seen > smallest]
+    if len(foreground) == 0:
+        return Window(smallest, 0.0)
+    start, end = (float(value) for value in np.percentile(foreground, (low, high)))
+    return Window.between(start if end > start else smallest, end)
 
 
 def valid_values(pixels: Pixels) -> torch.Tensor:
@@ -165,8 +171,3 @@ def _shows_something(window: Window, pixels: Pixels) -> bool:
     """False for a window beside all values: some files carry another image's, and all would be one grey."""
     values = valid_values(pixels)
     return bool(window.low < values.max()) and bool(window.high > values.min())
-
-
-def _sampled(values: torch.Tensor) -> torch.Tensor:
-    """At most some 2^20 of the values, evenly spread: `torch.quantile` takes no more than 2^24, and sorts them all."""
-    return values[:: max(1, values.numel() >> 20)]

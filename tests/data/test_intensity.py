@@ -82,6 +82,17 @@ def test_percentiles_look_at_the_valid_part_alone() -> None:
     assert (window.low, window.high) == (2.0, 4.0)
 
 
+def test_percentiles_of_two_values_tell_them_apart() -> None:
+    image = Intensity("percentile").apply(grey(3, 3, 3, 9, 9))
+    assert image[0, 0].tolist() == [0, 0, 0, 1, 1]
+
+
+def test_percentiles_of_a_large_image_are_near_those_of_all_its_values() -> None:
+    values = np.random.default_rng(0).gamma(2, 100, (1, 2000, 1500)).astype(np.float32)
+    window = percentile_window(Pixels(torch.from_numpy(values), HU), 0.5, 99.5)
+    np.testing.assert_allclose([window.low, window.high], np.percentile(values, [0.5, 99.5]), rtol=0.03)
+
+
 @pytest.mark.parametrize("window", ["auto", "percentile", "dark", "full", "soft_tissue"])
 @pytest.mark.parametrize("full_range", [HU, (0.0, 255.0), (7.0, 7.0)])
 def test_a_constant_image_stays_finite(window: str, full_range: tuple[float, float]) -> None:

@@ -22,7 +22,7 @@ from medino.data.readers.dicom_pixels import stored_values
 from medino.data.readers.failures import decoding
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
-_COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420")
+_COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
 def describe(path: Path, plane: int | None = None) -> list[dict[str, object]]:
