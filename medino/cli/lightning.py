@@ -1,38 +1,59 @@
 """`medino fit`, `validate`, `test` and `predict`: LightningCLI over any of medino's modules and datamodules."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from medino.cli.messages import OneLineErrors, said_by_medino
 from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
 from medino.core import InputError, RunFolder, existing_file
-
-# Imported, they can be named in a configuration without their module: `model: DINOv2`.
 from medino.segmentation import Segmentation, SegmentationData
 from medino.ssl import DINOv2, PretrainingData, RunCheckpoint, latest_checkpoint
 from medino.tracking import ContinueMetrics, StepProgress
 
 MODELS = (DINOv2, Segmentation)
 DATA = (PretrainingData, SegmentationData)
+"""Imported, they can be named on the command line without their module: `--model DINOv2`."""
+
 LAST = "last"
-"""Stands for the latest checkpoint of the run's folder."""
+"""Stands for the latest checkpoint in the run's folder."""
+
+CHECKPOINT_HELP = {
+    "fit": "checkpoint to go on from; 'last': the latest one in the run's folder, or from the start where it has none",
+    "validate": "checkpoint to evaluate; if not given, the latest one in the run's folder",
+    "test": "checkpoint to evaluate; if not given, the latest one in the run's folder",
+    "predict": "checkpoint to predict with; if not given, the latest one in the run's folder",
+}
+
+
+class Parser(OneLineErrors, LightningArgumentParser):
+    """Lightning's parser with medino's errors."""
 
 
 class MedinoCLI(LightningCLI):
     """LightningCLI that writes medino's run folder: its loggers, checkpoints, `config.yaml` without private paths."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's folder and whether W&B may talk to its server."""
-        parser.add_argument("-o", "--output", type=str, required=True, help="the run's folder; made if it is not there")
-        parser.add_argument("--online", type=bool, default=False, help="send metrics to W&B's server (numbers only)")
-        parser.link_arguments("output", "trainer.default_root_dir")
+    checkpoint: Path | None = None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's verbs and the arguments that are not for the user: no checkpoint is ever unpickled."""
-        return {verb: skipped | {"weights_only"} for verb, skipped in LightningCLI.subcommands().items()}
+        """Lightning's verbs, and which of their arguments are not taken from the user as they are."""
+        return {verb: skipped | {"ckpt_path", "weights_only"} for verb, skipped in LightningCLI.subcommands().items()}
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help=CHECKPOINT_HELP[subcommand])
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's folder and whether W&B may talk to its server."""
+        parser.add_argument("-o", "--output", type=str | None, help="the run's folder; made if it is not there")
+        parser.add_argument("--online", type=bool, default=False, help="send metrics to W&B's server (numbers only)")
+        parser.link_arguments("output", "trainer.default_root_dir")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the words given, whatever those of the process are."""
@@ -40,7 +61,7 @@ class MedinoCLI(LightningCLI):
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: the settings come from the configuration, and a checkpoint holds no path to take up."""
+        """Nothing: the settings come from the configuration alone; a checkpoint holds no paths to complete them."""
 
     @property
     def run_folder(self) -> RunFolder:
@@ -53,12 +74,19 @@ class MedinoCLI(LightningCLI):
         return bool(self._get(self.config, "trainer.fast_dev_run"))
 
     def before_instantiate_classes(self) -> None:
-        """Find the checkpoint before anything is built or written."""
+        """Check what can be checked before anything is built or written.
+
+        Raises:
+            InputError: run folder, model or checkpoint are missing, or the folder holds another run.
+        """
+        for key, way_out in (("output", "-o RUN"), ("model", "--config FILE"), ("data", "--config FILE")):
+            if self._get(self.config, key) is None:
+                raise InputError(f"no {key} is given; add {way_out}")
         self.checkpoint = self._find_checkpoint(self._get(self.config, "ckpt_path"))
 
     def _find_checkpoint(self, given: str | None) -> Path | None:
-        if given not in (None, LAST):
-            return existing_file(given, "checkpoint")
+        if given is not None and given != LAST:
+            return readable_checkpoint(given)
         run, latest = self.run_folder, latest_checkpoint(self.run_folder)
         if self.subcommand == "fit":
             if given is None and latest is not None and not self.is_trial:
@@ -71,18 +99,71 @@ class MedinoCLI(LightningCLI):
             raise InputError(f"{run.path} holds no checkpoint; train with `medino fit` first, or give --ckpt_path FILE")
         return latest
 
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer.
+
+        Raises:
+            MedinoError: as a constructor says it, without jsonargparse's report around it.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise said_by_medino(error) or error from None
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run folder's loggers, and a checkpoint where the model brings none."""
-        kwargs["logger"] = False if self.is_trial else run_loggers(self.run_folder, self._get(self.config, "online"))
-        callbacks = [StepProgress(), ContinueMetrics()]
+        if self._get(self.config, "trainer.logger") is None:
+            online = self._get(self.config, "online")
+            kwargs["logger"] = False if self.is_trial else run_loggers(self.run_folder, online)
+        trainer = super().instantiate_trainer(**kwargs)
         if not isinstance(self.model, DINOv2):
-            callbacks.append(RunCheckpoint())
-        self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
-        return super().instantiate_trainer(**kwargs)
+            # Given to the trainer's constructor, it would be refused: Lightning's own checkpointing is off.
+            trainer.callbacks.append(RunCheckpoint())  # type: ignore[attr-defined]
+        return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        found = super()._prepare_subcommand_kwargs(subcommand)
-        return {**found, "ckpt_path": self.checkpoint, "weights_only": True}
+        # weights_only: no checkpoint is ever unpickled.
+        given = super()._prepare_subcommand_kwargs(subcommand)
+        return {**given, "ckpt_path": self.checkpoint, "weights_only": True}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        folder_is_new = not self.run_folder.path.exists()
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            if folder_is_new:
+                discard_unless_begun(self.run_folder)
+            raise
+        except RuntimeError as error:
+            if "Error(s) in loading state_dict" not in str(error):
+                raise
+            first = str(error).splitlines()[1].strip()
+            raise InputError(
+                f"the checkpoint {self.checkpoint} does not fit the model: {first} "
+                "Give the settings that it was trained with"
+            ) from None
+
+
+def readable_checkpoint(path: str) -> Path:
+    """A checkpoint file.
+
+    Raises:
+        InputError: it is missing, or no checkpoint.
+    """
+    found = existing_file(path, "checkpoint")
+    try:
+        content = torch.load(found, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # A file that is something else makes the reader fail in any of a dozen ways.
+        content = None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise InputError(f"{found} is not a checkpoint of a medino run; give a file from a run's folder checkpoints/")
+    return found
+
+
+def discard_unless_begun(run: RunFolder) -> None:
+    """Remove the folder of a run that was refused in its first checks, when loggers had already begun to write."""
+    if not run.checkpoints.exists() and not run.metrics.exists():
+        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def run(verb: str, words: list[str]) -> None:
@@ -101,10 +182,11 @@ def run(verb: str, words: list[str]) -> None:
         save_config_callback=ConfigFile,
         save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
-        trainer_defaults=TRAINER_DEFAULTS,
+        trainer_defaults={**TRAINER_DEFAULTS, "callbacks": [StepProgress(), ContinueMetrics()]},
         auto_configure_optimizers=False,
         # It would store the settings as they were parsed, paths included, in each checkpoint.
         load_from_checkpoint_support=False,
+        parser_class=Parser,
         parser_kwargs={"prog": "medino"},
         args=[verb, *words],
     )

@@ -30,6 +30,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 HINTS = (
     r".*does not have many workers",  # workers are a setting, and none is right for small images
     r"The number of training batches .* is smaller than the logging interval",
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # the teacher, or the frozen backbone
+    r"You're resuming from a checkpoint that ended before the epoch ended",  # the samplers start at the right step
+    r"`max_epochs` was not set",  # medino counts steps
     r".*LeafSpec.* is deprecated",  # Lightning's own use of torch
 )
 """Warnings of Lightning's that a user can do nothing about or need not."""

@@ -1,0 +1,44 @@
+"""What is wrong with options or a configuration, said in one line instead of jsonargparse's usage and report."""
+
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+
+from medino.core import InputError, MedinoError
+
+LEFT_OUT = ("Does not validate against any of the Union", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
+"""Lines of jsonargparse's report on its own types: every option that may be absent is a union with nothing."""
+
+GIVEN = "Given value"
+"""What follows such a line repeats all of the settings."""
+
+
+class OneLineErrors(ArgumentParser):
+    """A parser whose errors are `InputError`s of one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise instead of printing the usage and leaving the process."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise InputError(f"{one_line(message)}; --help lists the options") from ex
+
+
+def one_line(report: str) -> str:
+    """A report of jsonargparse's in one line: which key, which class, what is wrong."""
+    text = ""
+    for line in report.splitlines():
+        line = line.strip().removeprefix("- ")
+        if not line or line.startswith((*LEFT_OUT, GIVEN)):
+            continue
+        text += ("" if not text else " " if text.endswith(":") else "; ") + line
+    return text
+
+
+def said_by_medino(error: BaseException) -> MedinoError | None:
+    """The error of medino's that led to another library's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MedinoError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
