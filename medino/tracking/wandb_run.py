@@ -72,6 +72,8 @@ class RunWandbLogger(WandbLogger):
         super().__init__(
             name=name, save_dir=str(run), project=project, offline=not online, settings=private_settings(online)
         )
+        # Lightning passes this on even unset, and wandb then warns of it on the terminal.
+        self._wandb_init.pop("anonymous", None)
 
     @property
     @rank_zero_experiment
