@@ -127,6 +127,27 @@ def test_the_same_features_differ_by_nothing(make_manifest, make_features) -> No
         assert (row.value, row.low, row.high, row.spread) == (0, 0, 0, 0)
 
 
+def test_what_is_asked_for_twice_is_done_once(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = {"start": make_features(manifest)}
+    twice = dataclasses.replace(STUDY, shots=(2, 5, 2), probes=("knn", "knn")).run(features, manifest)
+    assert twice.equals(dataclasses.replace(STUDY, probes=("knn",)).run(features, manifest))
+
+
+def test_two_classes_and_one_episode_are_enough(make_manifest, make_features) -> None:
+    manifest = make_manifest(classes=2)
+    features = {"start": make_features(manifest)}
+    evidence = dataclasses.replace(STUDY, shots=(1,), episodes=1).run(features, manifest)
+    assert {row.spread for row in summaries(evidence)} == {None}
+    assert of_kind(evidence, "support").num_rows == 3 * 2
+
+
+def test_labels_and_splits_can_be_checked_before_anything_is_embedded(make_manifest) -> None:
+    STUDY.check(make_manifest())
+    with pytest.raises(InputError, match="fewer than 40 shots"):
+        dataclasses.replace(STUDY, shots=(40,)).check(make_manifest())
+
+
 def test_the_baseline_can_be_named(make_manifest, make_features) -> None:
     manifest = make_manifest()
     features = {"one": make_features(manifest), "other": make_features(manifest, 2.0)}
