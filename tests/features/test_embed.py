@@ -1,11 +1,13 @@
 import dataclasses
+from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
 from medino.core import InputError
-from medino.data.dataset import PixelDataset
+from medino.data import Intensity, PixelDataset, scan
 from medino.features import EvaluationTransform, embed, without_rejects
 from medino.models import VisionTransformer, build_backbone
 
@@ -45,6 +47,26 @@ def test_the_batch_size_and_the_workers_change_nothing(make_archive, backbone: V
     assert one.sample_ids.tolist() == other.sample_ids.tolist()
     for block, vectors in one.blocks.items():
         np.testing.assert_allclose(vectors, other.blocks[block], atol=1e-5)
+
+
+def test_neighbouring_slices_reach_the_backbone(
+    tmp_path: Path, backbone: VisionTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = np.random.default_rng(0).random((32, 32, 3)).astype(np.float32) * 80
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "volume.nii.gz")
+    manifest = scan([tmp_path / "volume.nii.gz"], key=tmp_path / "key")
+    shown = []
+    read = backbone.intermediate
+    monkeypatch.setattr(backbone, "intermediate", lambda images, layers: shown.append(images) or read(images, layers))
+    for channels in ("repeat", "neighbours"):
+        intensity = Intensity(window="brain", channels=channels)
+        embed(backbone, manifest, EvaluationTransform(32, intensity=intensity, mean=(0, 0, 0), std=(1, 1, 1)))
+    copies, slices = shown
+    assert (copies[:, 0] == copies[:, 2]).all()
+    middle = manifest.column("frame").tolist().index(1)
+    torch.testing.assert_close(slices[middle, 1], copies[middle, 1])
+    assert (slices[middle, 0] != slices[middle, 1]).any()
+    assert (slices[middle, 2] != slices[middle, 0]).any()
 
 
 def test_the_backbone_is_left_in_the_mode_it_was_in(make_archive, backbone: VisionTransformer) -> None:

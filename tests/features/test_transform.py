@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 from medino.core import InputError
-from medino.data import Pixels
-from medino.data.intensity import Intensity
+from medino.data import Intensity, Pixels
 from medino.features import EvaluationTransform
 from medino.models import PRESETS
 
