@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from medino.core import InputError
 from medino.models import VisionTransformer
 from medino.segmentation.batch import SegmentationBatch
 
@@ -18,12 +19,19 @@ class FrozenFeatures(nn.Module):
         backbone: the network; put into evaluation mode, its parameters no longer ask for gradients.
         layers: which blocks, counted from 0; or how many of the last ones.
         cache_mb: how much memory the maps of repeated images may take.
+
+    Raises:
+        InputError: the backbone has no such block.
     """
 
     def __init__(self, backbone: VisionTransformer, layers: int | Sequence[int], cache_mb: int) -> None:
         super().__init__()
+        depth = backbone.config.depth
+        asked = range(depth - layers, depth) if isinstance(layers, int) else layers
+        if not asked or not set(asked) <= set(range(depth)):
+            raise InputError(f"layers {list(asked)} asked for, but the backbone has blocks 0 to {depth - 1}")
         self.backbone = backbone.requires_grad_(False)
-        self.layers = layers if isinstance(layers, int) else tuple(layers)
+        self.layers = sorted(set(asked))
         self.cache_bytes = cache_mb * BYTES_IN_MB
         self._cache: dict[str, torch.Tensor] = {}
         self.train(False)
@@ -31,8 +39,7 @@ class FrozenFeatures(nn.Module):
     @property
     def channels(self) -> int:
         """Channels of a map: the token width times the number of layers."""
-        count = self.layers if isinstance(self.layers, int) else len(self.layers)
-        return self.backbone.config.embed_dim * count
+        return self.backbone.config.embed_dim * len(self.layers)
 
     def train(self, mode: bool = True) -> "FrozenFeatures":
         """Stay in evaluation mode, whatever is asked for."""

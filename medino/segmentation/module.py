@@ -1,7 +1,7 @@
 """Segmentation as a LightningModule: a head trained on the patch tokens of a frozen backbone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -114,7 +114,7 @@ class Segmentation(pl.LightningModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Masks are written in prediction; overlays in test, where asked for."""
         ours = [MaskWriter(), *([OverlayWriter(self.save_overlays)] if self.save_overlays else [])]
-        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        present = {type(callback) for callback in cast(Any, self.trainer).callbacks}
         return [callback for callback in ours if type(callback) not in present]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -1,7 +1,7 @@
 """Callbacks that write what the module predicts: masks in prediction, overlays in test."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -36,7 +36,7 @@ class MaskWriter(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Called by Lightning after each batch."""
-        values = torch.tensor(list(trainer.datamodule.class_values.values()))  # type: ignore[attr-defined]
+        values = torch.tensor(list(cast(Any, trainer).datamodule.class_values.values()))
         for sample_id, mask in zip(batch.sample_ids, outputs, strict=True):
             write_mask(Path(trainer.default_root_dir) / MASKS_FOLDER / f"{sample_id}.png", values[mask.cpu()])
 
@@ -69,9 +69,10 @@ class OverlayWriter(pl.Callback):
     ) -> None:
         """Called by Lightning after each batch."""
         folder = RunFolder(Path(trainer.default_root_dir)).figures
+        class_names = cast(Any, pl_module).class_names
         cases = zip(batch.sample_ids, batch.images.cpu(), batch.masks.cpu(), outputs.cpu(), strict=True)
         for sample_id, image, target, predicted in cases:
             if trainer.is_global_zero and self._written < self.count:
-                figure = overlay_figure(image, target, predicted, pl_module.class_names, title=sample_id)  # type: ignore[arg-type]
+                figure = overlay_figure(image, target, predicted, class_names, title=sample_id)
                 write_overlay(folder / f"overlay-{sample_id}.png", figure)
                 self._written += 1
