@@ -148,7 +148,7 @@ def test_a_histogram_and_a_thumbnail_help_a_little_and_do_not_solve_it(archive: 
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
         probe.fit(data[support], truth[support])
         scores.append(balanced_accuracy_score(truth[test], probe.predict(data[test])))
-    assert 0.38 < np.mean(scores) < 0.7
+    assert 0.45 < np.mean(scores) < 0.75
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
