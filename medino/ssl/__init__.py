@@ -9,8 +9,8 @@ from medino.ssl.module import DINO_V1, DINOv2
 from medino.ssl.monitors import prototype_use, rankme
 from medino.ssl.networks import Network, build_student
 from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
-from medino.ssl.recorder import RunRecorder
 from medino.ssl.presets import CONTINUED, SMALL_SCALE
+from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation, StepLosses
 

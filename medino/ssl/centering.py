@@ -11,6 +11,9 @@ from medino.ssl.distributed import all_reduce_max, all_reduce_sum
 def sinkhorn_knopp(logits: torch.Tensor, temperature: float, iterations: int = 3) -> torch.Tensor:
     """Assign the batch of all processes evenly to the prototypes (SwAV, Caron et al. 2020), in float32.
 
+    Computed on logarithms: the exponentials of the usual form overflow once a trained gain brings logits / temperature
+    past 88, or leave a prototype without any.
+
     Args:
         logits: (B, K) of this process; the processes' B may differ, as masked patches do, and may be 0.
         temperature: the teacher's.
@@ -19,17 +22,19 @@ def sinkhorn_knopp(logits: torch.Tensor, temperature: float, iterations: int = 3
     Returns:
         (B, K) probabilities; each row sums to 1.
     """
-    logits = logits.detach().float() / temperature
-    samples = all_reduce_sum(torch.tensor(float(logits.shape[0]), device=logits.device))
-    prototypes = logits.shape[1]
-    # A common factor cancels in the first normalisation; taking the largest out keeps exp finite.
-    lowest = logits.new_full((1,), torch.finfo(logits.dtype).min)
-    scores = torch.exp(logits - all_reduce_max(torch.cat([logits.flatten(), lowest]).max()))
-    scores = scores / all_reduce_sum(scores.sum())
+    scores = logits.detach().float() / temperature
+    # Constant factors (the number of samples, of prototypes) cancel, as the rows are normalised last.
     for _ in range(iterations):
-        scores = scores / all_reduce_sum(scores.sum(dim=0, keepdim=True)) / prototypes
-        scores = scores / scores.sum(dim=1, keepdim=True) / samples
-    return scores * samples
+        scores = scores - _log_sum_over_samples(scores)
+        scores = scores - scores.logsumexp(dim=1, keepdim=True)
+    return scores.exp()
+
+
+def _log_sum_over_samples(scores: torch.Tensor) -> torch.Tensor:
+    """`log sum exp` over the samples of all processes, (1, K)."""
+    lowest = scores.new_full((1, scores.shape[1]), torch.finfo(scores.dtype).min)
+    largest = all_reduce_max(torch.cat([scores, lowest]).amax(dim=0, keepdim=True))
+    return largest + all_reduce_sum((scores - largest).exp().sum(dim=0, keepdim=True)).log()
 
 
 class Center(nn.Module):

@@ -104,9 +104,10 @@ def koleo_loss(features: torch.Tensor) -> torch.Tensor:
         if everyone.shape[0] < 2:
             return own.sum() * 0
         with torch.no_grad():
-            similarity = own @ everyone.T
+            # Not by products: near duplicates, as every network gives before training, round to the same cosine.
+            apart = torch.cdist(own, everyone, compute_mode="donot_use_mm_for_euclid_dist")
             rows = torch.arange(own.shape[0], device=own.device)
-            similarity[rows, rows + rank() * own.shape[0]] = -2  # below any cosine: nobody is his own neighbour
-            nearest = similarity.argmax(dim=1)
+            apart[rows, rows + rank() * own.shape[0]] = torch.inf  # nobody is his own neighbour
+            nearest = apart.argmin(dim=1)
         distances = torch.linalg.vector_norm(own - everyone[nearest], dim=-1)
         return -torch.log(distances + KOLEO_EPSILON).mean()

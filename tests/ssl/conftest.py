@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 from PIL import Image
 
-from medino.data import assign_splits, scan
+from medino.data import Manifest, assign_splits, scan
 from medino.ssl import DINOv2, PretrainingData
 
 TINY_BACKBONE = {"embed_dim": 24, "depth": 2, "num_heads": 2, "image_size": 32}
@@ -28,20 +28,23 @@ def write_images(folder: Path, count: int = IMAGES, seed: int = 0) -> None:
         Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / f"{'abcdef'[index % 6]}_{index:02d}.png")
 
 
+def write_manifest(folder: Path) -> Path:
+    """The small archive and its manifest."""
+    write_images(folder / "images")
+    path = folder / "cohort.parquet"
+    scan([folder / "images"], patient_pattern="([a-f])_").write(path)
+    return path
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """The manifest of the small archive."""
-    write_images(tmp_path / "images")
-    path = tmp_path / "cohort.parquet"
-    scan([tmp_path / "images"], patient_pattern="([a-f])_").write(path)
-    return path
+    return write_manifest(tmp_path)
 
 
 @pytest.fixture
 def split_manifest(manifest: Path) -> Path:
     """The same with splits."""
-    from medino.data import Manifest
-
     fractions = {"train": 0.5, "validation": 0.34, "test": 0.16}
     assign_splits(Manifest.read(manifest), fractions, seed=0).write(manifest)
     return manifest

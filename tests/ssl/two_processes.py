@@ -1,0 +1,84 @@
+"""What the test of two processes runs in each of them: collectives, then training under Lightning's DDP.
+
+Called as `python two_processes.py RANK PORT FOLDER MANIFEST`; leaves FOLDER/RANK.pt.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+torch.set_num_threads(1)
+
+
+def logits(rows: int = 9, prototypes: int = 6) -> torch.Tensor:
+    return torch.randn(rows, prototypes, generator=torch.Generator().manual_seed(0))
+
+
+def koleo_features() -> torch.Tensor:
+    return torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+
+
+def collectives(rank: int) -> dict[str, Any]:
+    """Sinkhorn, centre mean and KoLeo of this process's part."""
+    from medino.ssl import global_mean, koleo_loss, sinkhorn_knopp
+
+    uneven = logits()[:2] if rank == 0 else logits()[2:]
+    features = koleo_features().chunk(2)[rank].requires_grad_()
+    koleo = koleo_loss(features)
+    koleo.backward()
+    return {
+        "sinkhorn": sinkhorn_knopp(uneven, 0.05),
+        "sinkhorn of one": sinkhorn_knopp(logits()[:0] if rank == 0 else logits(), 0.05),
+        "mean": global_mean(uneven),
+        "koleo": koleo.detach(),
+        "koleo gradient": features.grad,
+    }
+
+
+def well_conditioned_module() -> Any:
+    """Without drop path, which is drawn for each part of the batch, and with gradients well above rounding."""
+    from tests.ssl.conftest import TINY_BACKBONE, tiny_module
+
+    return tiny_module(drop_path_rate=0.0, backbone_settings={**TINY_BACKBONE, "layerscale_init": 1.0})
+
+
+def train(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
+    """Four steps, the second of which is broken on the last process alone."""
+    import pytorch_lightning as pl
+
+    from tests.ssl.conftest import LossRecorder, tiny_data, tiny_trainer
+
+    class BreakOnLast(pl.Callback):
+        def on_train_batch_start(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            if batch.step == 1 and trainer.global_rank == trainer.world_size - 1:
+                batch.global_crops.fill_(float("nan"))
+
+    recorder = LossRecorder()
+    module = well_conditioned_module()
+    changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    trainer = tiny_trainer(folder, 4, recorder, BreakOnLast(), **changes)
+    trainer.fit(module, datamodule=tiny_data(manifest))
+    return {"losses": recorder.losses, "skipped": module.skipped_steps, "state": module.state_dict()}
+
+
+def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
+    """Join the group, run everything, leave the results."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    # These names make Lightning join processes that were started for it, as torchrun does.
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
+    dist.init_process_group("gloo")
+    found = collectives(rank) | train(folder / "run", manifest, 2)
+    torch.save(found, folder / f"{rank}.pt")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
