@@ -23,7 +23,8 @@ def segmentation_section(evidence: pa.Table, title: str = "Segmentation") -> Sec
         of_set = [row for row in rows if row.dataset == dataset]
         own = [case for case in cases if case.dataset == dataset]
         parts.append(html.heading(dataset))
-        parts.extend(html.paragraph(text, "caution") for text in cautions(of_set[0]))
+        most_seen = max(of_set, key=lambda row: row.patients_seen or 0)
+        parts.extend(html.paragraph(text, "caution") for text in cautions(most_seen))
         if any(row.metric == "dice" for row in of_set):
             caption = (
                 f"Dice of each class on {dataset}: the mean with its 95 % interval over "
