@@ -1,0 +1,151 @@
+"""Every shipped experiment runs through the real command, and says what it is for."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from medino.cli.main import main
+from medino.data import assign_splits, scan, write_phantom
+from medino.models import PRESETS, build_backbone, save_backbone
+from medino.probes import read_evidence
+from medino.ssl import CONTINUED, SMALL_SCALE
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments"
+FILES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.yaml"))
+PRETRAINING = [path for path in FILES if path.parts[0] == "pretrain"]
+SEGMENTATION = [path for path in FILES if path.parts[0] == "segment"]
+
+FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+SMALLER = {
+    "--trainer.accelerator": "cpu",
+    "--trainer.precision": "32-true",
+    "--trainer.fast_dev_run": "true",
+    "--data.init_args.batch_size": "2",
+    "--data.init_args.num_workers": "0",
+}
+"""What a test changes: where it runs and how much of it."""
+
+
+@pytest.fixture(scope="module")
+def radiographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of a phantom archive with labels and masks, 1 the lung and 2 the finding."""
+    folder = tmp_path_factory.mktemp("radiographs")
+    archive = write_phantom(folder / "archive", patients=18, images_per_patient=1, size=64, seed=1)
+    manifest = scan([archive.images], labels=archive.labels, masks=archive.masks)
+    assign_splits(manifest, FRACTIONS, seed=0).write(folder / "cohort.parquet")
+    return folder / "cohort.parquet"
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of some coloured tiles."""
+    folder = tmp_path_factory.mktemp("tiles")
+    generator = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    for index in range(6):
+        values = generator.integers(60, 250, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(values).save(folder / "images" / f"{index}.png")
+    manifest = scan([folder / "images"])
+    manifest.write(folder / "cohort.parquet")
+    return folder / "cohort.parquet"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of untrained weights: a ViT-S/14 of four blocks, and the mini backbone."""
+    folder = tmp_path_factory.mktemp("weights")
+    small = PRESETS["small"].replace(depth=4)
+    for name, config in (("small", small), ("mini", "mini")):
+        save_backbone(build_backbone(config), folder / f"{name}.safetensors")
+    return {name: folder / f"{name}.safetensors" for name in ("small", "mini")}
+
+
+def settings(path: Path) -> dict[str, Any]:
+    return yaml.safe_load((FOLDER / path).read_text(encoding="utf-8"))
+
+
+def words(verb: str, path: Path, output: Path, options: dict[str, Any]) -> list[str]:
+    return [verb, "--config", str(FOLDER / path), "-o", str(output)] + [
+        str(word) for option in options.items() for word in option
+    ]
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=str)
+def test_pretraining_takes_a_step(
+    path: Path, radiographs: Path, tiles: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    options = {
+        **SMALLER,
+        "--data.init_args.manifest": tiles if "histology" in path.name else radiographs,
+        "--data.init_args.num_local_crops": "1",
+    }
+    if "weights" in settings(path)["model"]["init_args"]:
+        options |= {"--model.init_args.weights": weights["small"], "--model.init_args.prototypes": "1024"}
+    assert main(words("fit", path, tmp_path / "run", options)) == 0
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", SEGMENTATION, ids=str)
+def test_segmentation_takes_a_step(path: Path, radiographs: Path, weights: dict[str, Path], tmp_path: Path) -> None:
+    options = {
+        **SMALLER,
+        "--data.init_args.manifest": radiographs,
+        "--data.init_args.class_values": "{background: 0, lung: 1, finding: 2}",
+        "--model.init_args.class_names": "[background, lung, finding]",
+        "--model.init_args.weights": weights["mini" if "cpu" in path.name else "small"],
+    }
+    assert main(words("fit", path, tmp_path / "run", options)) == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_study_compares_what_was_embedded(radiographs: Path, tmp_path: Path) -> None:
+    sources = {
+        "start": ["--backbone", "mini"],
+        "adapted": ["--backbone", "mini", "--seed", "1"],
+        "thumbnail": ["--thumbnail"],
+    }
+    for name, source in sources.items():
+        output = tmp_path / f"{name}.parquet"
+        assert main(["embed", "--manifest", str(radiographs), "-o", str(output), *source]) == 0
+    options = {"--manifest": radiographs, "--shots": "2", "--episodes": "3", "--replicates": "50"}
+    features = [f"{name}={tmp_path / name}.parquet" for name in sources]
+    study = Path("fewshot/study.yaml")
+    assert main([*words("fewshot", study, tmp_path / "run", options), "--features", *features]) == 0
+    evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
+    assert set(evidence["backbone"].to_pylist()) == set(sources)
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=str)
+def test_the_recipe_is_one_of_the_package(path: Path) -> None:
+    given = settings(path)["model"]["init_args"]
+    recipe = SMALL_SCALE if path.stem.endswith("_cpu") else CONTINUED
+    assert {name: given.get(name) for name in recipe} == recipe
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_file_says_its_command_and_its_cost_and_names_no_place(path: Path) -> None:
+    text = (FOLDER / path).read_text(encoding="utf-8")
+    head = "".join(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    assert f"--config experiments/{path}" in head
+    assert "Time, peak memory, result:" in head
+    for value in leaves(settings(path)):
+        assert not str(value).startswith(("/", "~"))
+
+
+def test_the_table_lists_every_file() -> None:
+    table = (FOLDER / "README.md").read_text(encoding="utf-8")
+    listed = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
+    assert listed == {str(path) for path in FILES}
+
+
+def leaves(value: Any) -> list[Any]:
+    """All scalars of a nested configuration."""
+    if isinstance(value, dict):
+        return [leaf for each in value.values() for leaf in leaves(each)]
+    return [leaf for each in value for leaf in leaves(each)] if isinstance(value, list) else [value]
