@@ -12,6 +12,10 @@ NEIGHBOURS = 20
 TEMPERATURE = 0.07
 """Of the votes' softmax (DINO's and DINOv2's k-NN evaluation)."""
 
+COSINE_DECIMALS = 13
+"""Cosines are rounded so that equal vectors tie whatever order a float64 product sums in, and no coarser: those of an
+untrained backbone, all nearly one vector, differ by some 1e-10, and it must not lose to a trained one by rounding."""
+
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
     """Rows of (N, D) at length 1, float64; a row of zeros stays."""
@@ -43,8 +47,7 @@ def knn(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, num_class
     directions = normalised(queries)
     votes = []
     for labelled in support:
-        # Rounded, so that equal vectors tie whatever order a matrix product sums in.
-        similarity = np.round(directions @ normalised(labelled).T, 9)
+        similarity = np.round(directions @ normalised(labelled).T, COSINE_DECIMALS)
         # A stable sort: among equals the first support vector, on every machine.
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         shares = softmax(np.take_along_axis(similarity, nearest, axis=1) / TEMPERATURE)

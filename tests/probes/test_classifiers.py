@@ -42,6 +42,21 @@ def test_knn_is_its_definition(shots: int) -> None:
             np.testing.assert_allclose(scores[episode, query], expected, atol=2e-5)
 
 
+def test_knn_tells_vectors_apart_that_are_nearly_one() -> None:
+    support, labels, queries = _problem(5)
+    common = np.random.default_rng(0).normal(size=12)
+    # As the class tokens of an untrained network with LayerScale 1e-5.
+    support, queries = ((common + 1e-5 * vectors).astype(np.float64) for vectors in (support, queries))
+    scores = knn(support, labels, queries, 3)
+    for episode, vectors in enumerate(support):
+        # Between unit vectors the distance ranks as the cosine does, and cancels nothing.
+        near, far = normalize(vectors), normalize(queries)
+        distance = np.linalg.norm(far[:, None] - near[None], axis=2)
+        nearest = labels[np.argsort(distance, axis=1)[:, :5]]
+        counts = np.stack([(nearest == label).mean(axis=1) for label in range(3)], axis=1)
+        np.testing.assert_allclose(scores[episode], counts, atol=1e-6)
+
+
 def test_knn_predicts_as_scikit_learn_with_those_weights() -> None:
     support, labels, queries = _problem(5)
     scores = knn(support, labels, queries, 3)
