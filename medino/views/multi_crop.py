@@ -11,7 +11,7 @@ from medino.data import Pixels, Window
 from medino.data.intensity import Intensity
 from medino.views.blur import SMALLEST_BLURRED_SIDE
 from medino.views.geometry import Crop, draw_crop, resize_crop
-from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Place
+from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Kind, Place
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -84,7 +84,7 @@ class MultiCrop:
         if min(std) <= 0:
             raise InputError(f"std is {list(std)}; give three numbers above 0")
         flip = KINDS[kind].default_flip if horizontal_flip is None else horizontal_flip
-        self.kind = KINDS[kind](global_size, blur, flip)
+        self.kind: Kind = KINDS[kind](global_size, blur, flip)
         self.intensity = intensity or Intensity()
         places = (Place.FIRST_GLOBAL, Place.SECOND_GLOBAL)
         self.global_crops = tuple((place, global_size, global_scale) for place in places)
