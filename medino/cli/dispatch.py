@@ -27,7 +27,7 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
         else:
             module = import_module(f"medino.cli.{verb}")
             parser = verb_parser(verb, module.configure)
-            module.run(parser.parse_args(list(words)))
+            module.run(parser.parse_args(with_underscores(words)))
     except MedinoError as error:
         print(f"medino {verb}: error: {error}", file=sys.stderr)
         return error.exit_status
@@ -35,3 +35,14 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
         print(f"medino {verb}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def with_underscores(words: Sequence[str]) -> list[str]:
+    """The same words with `--patient-pattern` read as `--patient_pattern`: options go by the names of arguments."""
+    spelt = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        spelt.append(
+            (option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option) + equals + value
+        )
+    return spelt

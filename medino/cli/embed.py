@@ -33,7 +33,7 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--fit", type=str | None, help="crop: the centre is shown; pad: all of it [crop]")
     parser.add_class_arguments(Intensity, "intensity", help="how physical units become the backbone's three channels")
-    parser.add_argument("--batch-size", type=int, default=32, help="images at once")
+    parser.add_argument("--batch_size", type=int, default=32, help="images at once")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode; the result is the same")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, ...")
 

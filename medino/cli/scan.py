@@ -24,7 +24,7 @@ def configure(parser: ArgumentParser) -> None:
         help="CSV file with a column path, image, series, study or patient, a column label, and where wanted patient "
         "(beside a finer key) and split",
     )
-    parser.add_argument("--label-column", type=str | None, help="the CSV's column with the labels [label]")
+    parser.add_argument("--label_column", type=str | None, help="the CSV's column with the labels [label]")
     parser.add_argument("--masks", type=str | None, help="folder with a mask for each image, named like it")
     parser.add_argument(
         "--key",
@@ -41,13 +41,13 @@ def configure(parser: ArgumentParser) -> None:
         help="how NIfTI volumes are sliced: axial, coronal, sagittal, or the axis 2, 1, 0",
     )
     parser.add_argument(
-        "--patient-pattern",
+        "--patient_pattern",
         type=str | None,
         help="regular expression for files without a PatientID, searched in the path below the scanned folder; its "
         "first group is the patient",
     )
     parser.add_argument(
-        "--split-fractions",
+        "--split_fractions",
         type=float,
         nargs=3,
         metavar=("TRAIN", "VALIDATION", "TEST"),

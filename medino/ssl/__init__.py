@@ -5,11 +5,11 @@ from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss, view_cross_entropy
-from medino.ssl.module import DINO_V1, DINOv2
+from medino.ssl.module import DINOv2
 from medino.ssl.monitors import prototype_use, rankme
 from medino.ssl.networks import Network, build_student
 from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
-from medino.ssl.presets import CONTINUED, SMALL_SCALE
+from medino.ssl.presets import CONTINUED, DINO_V1, SMALL_SCALE
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation, StepLosses

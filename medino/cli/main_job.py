@@ -1,0 +1,157 @@
+"""The main job of `adapt` and `demo`: every stage, then the report and the numbers that matter."""
+
+import dataclasses
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_classes
+from medino.cli.pipeline import Stages, labelled_rows
+from medino.cli.plan import Plan, Settled, settle_preset, settle_pretraining, settle_shots
+from medino.cli.scan import show_summary
+from medino.cli.trainer import write_config
+from medino.core import InputError, RunFolder
+from medino.features import EvaluationTransform
+from medino.models import VisionTransformer, build_backbone, load_backbone
+from medino.probes import FewShotStudy, merge_evidence, write_evidence
+from medino.tracking import headline, public_config, report_runs
+
+
+@dataclass(frozen=True)
+class Job:
+    """A main job that has been checked: nothing that could be known before the first training step is wrong.
+
+    Attributes:
+        stages: what is done.
+        start: the backbone to start from.
+        module: arguments of `DINOv2`.
+        data: arguments of `PretrainingData`.
+        steps: training steps.
+        study: the few-shot study; None without labels.
+        classes: the classes of the masks and their values; None without masks.
+    """
+
+    stages: Stages
+    start: VisionTransformer
+    module: dict[str, Any]
+    data: dict[str, Any]
+    steps: int
+    study: FewShotStudy | None
+    classes: dict[str, int] | None
+
+
+def main_job(output: str | Path, source: Source, plan: Plan) -> None:
+    """Scan, pretrain, embed, compare on a handful of labels, segment, report.
+
+    A run that stopped goes on where it was when the same command is given again. Where the input can't be used, no new
+    folder is left behind.
+
+    Args:
+        output: the run's folder.
+        source: the images, labels and masks.
+        plan: how to adapt and to measure.
+
+    Raises:
+        InputError: something given can't be used.
+    """
+    run = RunFolder(Path(output))
+    new = not run.path.exists()
+    try:
+        job = prepare(run, source, plan)
+    except InputError:
+        if new:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    job.stages.pretrain(job.start, job.module, job.data, job.steps)
+    tables = []
+    if job.study is not None:
+        tables.append(job.stages.few_shot(job.study))
+    if job.classes is not None:
+        tables.append(job.stages.segment(job.classes, plan.segmentation_steps, plan.overlays))
+    if tables:
+        evidence = merge_evidence(tables)
+        write_evidence(run.evidence, evidence)
+    report = report_runs([run])
+    for line in headline(evidence).lines() if tables else ():
+        print(line)
+    print(f"report: {report}")
+
+
+def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
+    """Make the cohort, settle what was left open, check everything, and keep the settings in the run.
+
+    Raises:
+        InputError: something given can't be used.
+    """
+    settings = {"source": dataclasses.asdict(source), "plan": dataclasses.asdict(plan)}
+    check_same_settings(run, settings)
+    settled = Settled()
+    if plan.weights is not None:
+        start = load_backbone(plan.weights)
+    else:
+        start = build_backbone(settle_preset(settled, plan), seed=plan.seed)
+    manifest = make_cohort(run, source, plan.seed)
+    show_summary(manifest)
+    module, data, steps = settle_pretraining(settled, plan, manifest, start.config)
+    study = None
+    if has_labels(manifest, source):
+        labelled = labelled_rows(manifest)
+        shots = settle_shots(settled, plan, labelled)
+        study = FewShotStudy(shots=shots, episodes=plan.episodes, unit=plan.unit, seed=plan.seed)
+        study.check(labelled)
+    classes = mask_classes(manifest, source) if has_masks(manifest) else None
+    show_settings(settled, study is not None, classes is not None)
+    write_config(run, {**settings, "settled": {choice.name: choice.value for choice in settled.choices}})
+    transform = EvaluationTransform.for_backbone(start.config)
+    stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed)
+    return Job(stages, start, module, data, steps, study, classes)
+
+
+KEPT_BEFORE_CONFIG = frozenset({"cohort", "archive"})
+"""What a run's folder may hold before its `config.yaml` is written."""
+
+
+def check_same_settings(run: RunFolder, settings: dict[str, Any]) -> None:
+    """Refuse to go on with a run that was started with other settings.
+
+    Raises:
+        InputError: it was, or the folder holds something else.
+    """
+    if run.path.exists() and not run.path.is_dir():
+        raise InputError(f"{run.path} is a file; give a folder for the run by -o")
+    if not run.config.is_file():
+        # A scan that was stopped before the settings were kept is no reason to refuse.
+        if run.path.is_dir() and {path.name for path in run.path.iterdir()} - KEPT_BEFORE_CONFIG:
+            raise InputError(f"the folder {run.path} is not empty and holds no run; give a new one by -o")
+        return
+    before = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    now = public_config(settings, run.path)
+    changed = [
+        f"{name} was {before.get(part, {}).get(name)!r}, is {value!r}"
+        for part, values in now.items()
+        for name, value in values.items()
+        if before.get(part, {}).get(name) != value
+    ]
+    if changed:
+        raise InputError(
+            f"the run in {run.path} was started with other settings ({'; '.join(changed)}); give the same ones to go "
+            "on with it, or another folder by -o"
+        )
+
+
+def show_settings(settled: Settled, labelled: bool, masked: bool) -> None:
+    """Print what was settled and why, and what will not be done."""
+    table = Table("setting", "value", "why", title="settings", title_justify="left")
+    for choice in settled.choices:
+        table.add_row(choice.name, str(choice.value), choice.reason)
+    Console(highlight=False).print(table)
+    if not labelled:
+        print("no labels were given: there will be no few-shot study (--labels)", file=sys.stderr)
+    if not masked:
+        print("no masks were given: there will be no segmentation (--masks)", file=sys.stderr)

@@ -1,0 +1,156 @@
+"""The stages of `adapt`, in the direction of the data. A stage that an earlier start has finished is not done again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from medino.cli.cohort import cohort_path
+from medino.cli.trainer import step_trainer
+from medino.core import RunFolder, read_provenance
+from medino.data import Manifest
+from medino.features import EvaluationTransform, FeatureTable, embed, thumbnail_features
+from medino.models import VisionTransformer, backbone_fingerprint, load_backbone, save_backbone
+from medino.probes import FewShotStudy, read_evidence, write_evidence
+from medino.segmentation import CaseResult, Segmentation, SegmentationData, segmentation_evidence
+from medino.ssl import DINOv2, PretrainingData, latest_checkpoint
+
+START, ADAPTED, THUMBNAIL = "start", "adapted", "thumbnail"
+"""What the evidence calls the backbone that was started from, the adapted one, and the floor that both must beat."""
+
+EMBEDDING_BATCH = 64
+"""Images embedded together: at 224 px a ViT-L then needs some 2 GB."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run.
+
+    Attributes:
+        run: the run's folder.
+        manifest: its images, with splits.
+        transform: how images become what a frozen backbone sees.
+        online: whether W&B may talk to its server.
+        num_workers: processes that read images.
+        seed: of the segmentation head.
+    """
+
+    run: RunFolder
+    manifest: Manifest
+    transform: EvaluationTransform
+    online: bool
+    num_workers: int
+    seed: int
+
+    def pretrain(self, start: VisionTransformer, module: dict[str, Any], data: dict[str, Any], steps: int) -> None:
+        """Train until `steps` are done, from the run's last checkpoint if there is one.
+
+        Args:
+            start: the backbone to start from; kept in the run, so that it can be compared with later.
+            module: arguments of `DINOv2`.
+            data: arguments of `PretrainingData`.
+            steps: training steps of the whole run.
+        """
+        if not self.start_path.is_file():
+            save_backbone(start, self.start_path)
+        if self.run.provenance.is_file() and read_provenance(self.run).get("steps", 0) >= steps:
+            return
+        trainer = step_trainer(self.run, steps, self.online, "pretraining")
+        trainer.fit(
+            DINOv2(weights=str(self.start_path), **module),
+            datamodule=PretrainingData(str(cohort_path(self.run)), **data),
+            ckpt_path=latest_checkpoint(self.run),
+            weights_only=True,
+        )
+
+    def few_shot(self, study: FewShotStudy) -> pa.Table:
+        """Embed the labelled images by both backbones and as thumbnails, and compare these on a handful of labels."""
+        labelled = labelled_rows(self.manifest)
+        features = {name: self._embedded(name, path, labelled) for name, path in self._backbones.items()}
+        features[THUMBNAIL] = thumbnail_features(labelled, self.transform.intensity, num_workers=self.num_workers)
+        return study.run(features, labelled, {ADAPTED: self._patients_seen})
+
+    def segment(self, class_values: dict[str, int], steps: int, overlays: int) -> pa.Table:
+        """Train a linear head on each of the two frozen backbones, and measure it on the test patients.
+
+        Args:
+            class_values: the classes and their values in the masks, the background first.
+            steps: training steps of a head.
+            overlays: how many test images to write as figures with the adapted backbone's masks.
+        """
+        tables = []
+        for name, weights in self._backbones.items():
+            folder = RunFolder(self.run.path / "segmentation" / name)
+            if not folder.evidence.is_file():
+                shown = overlays if name == ADAPTED else 0
+                module = Segmentation(list(class_values), weights=str(weights), save_overlays=shown, seed=self.seed)
+                results = self._train_and_test(folder, module, class_values, steps, name)
+                write_evidence(
+                    folder.evidence,
+                    segmentation_evidence(
+                        results,
+                        dataset=self.manifest.name,
+                        backbone=name,
+                        features="last",
+                        head="linear",
+                        patient_unit=self.manifest.patient_unit,
+                        pretraining_patients=self._patients_seen if name == ADAPTED else (),
+                        seed=self.seed,
+                    ),
+                )
+            tables.append(read_evidence(folder.evidence))
+        return pa.concat_tables(tables)
+
+    @property
+    def start_path(self) -> Path:
+        """The backbone that the run started from."""
+        return self.run.path / "start" / "backbone.safetensors"
+
+    @property
+    def _backbones(self) -> dict[str, Path]:
+        return {START: self.start_path, ADAPTED: self.run.backbone}
+
+    @property
+    def _patients_seen(self) -> list[str]:
+        """Keyed hashes of the patients whose images the adapted backbone was trained on."""
+        return list(read_provenance(self.run)["pretraining_patients"])
+
+    def _embedded(self, name: str, weights: Path, images: Manifest) -> FeatureTable:
+        """The features of some images, from the run's folder if they are there already."""
+        path = self.run.path / "features" / f"{name}.parquet"
+        backbone = load_backbone(weights)
+        if path.is_file():
+            kept = FeatureTable.read(path)
+            made_of = (backbone_fingerprint(backbone), images.fingerprint, self.transform.fingerprint)
+            if (kept.backbone, kept.manifest, kept.transform) == made_of:
+                return kept
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        table = embed(
+            backbone,
+            images,
+            self.transform,
+            batch_size=EMBEDDING_BATCH,
+            device=device,
+            num_workers=self.num_workers,
+        )
+        table.write(path)
+        return table
+
+    def _train_and_test(
+        self, folder: RunFolder, module: Segmentation, class_values: dict[str, int], steps: int, name: str
+    ) -> list[CaseResult]:
+        """Train a head and return what it reaches on each test image."""
+        data = SegmentationData(
+            str(cohort_path(self.run)), class_values, self.transform, num_workers=self.num_workers, seed=self.seed
+        )
+        trainer = step_trainer(folder, steps, self.online, f"segmentation head, {name} backbone")
+        trainer.fit(module, datamodule=data)
+        trainer.test(module, datamodule=data, verbose=False)
+        return module.test_results
+
+
+def labelled_rows(manifest: Manifest) -> Manifest:
+    """The rows that have a label."""
+    return manifest.select([label is not None for label in manifest.column("label")])

@@ -1,0 +1,169 @@
+"""What `adapt` is asked to do, and how it settles what it was not told: every choice has a reason that is printed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from medino.data import Manifest
+from medino.models import BackboneConfig
+from medino.ssl import CONTINUED, SMALL_SCALE
+
+Kind = Literal["natural", "radiology", "histology"]
+
+LOCAL_SIDE = 0.4375
+"""Side of the local crops over that of the global ones, as the long recipe's 98 / 224."""
+
+PASSES, FEWEST_STEPS, MOST_STEPS = 10, 100, 12_500
+"""Unless told otherwise: so many passes over the images, within these numbers of steps (a tenth of the short recipe's
+125 000 at most: it trains from scratch on a thousand times the images of a hospital)."""
+
+
+SHOTS = (5, 20)
+"""Labelled units a class, where the cohort has them: a first look, and what a small study can label."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to adapt and how to measure.
+
+    Args:
+        weights: backbone to start from (a file of medino's or Meta's, or a run's folder); without one, training starts
+            from scratch.
+        backbone: preset to train from scratch: mini, tiny, small, base, large, giant2.
+        views: kind of image, which says how crops are augmented.
+        steps: training steps.
+        batch_size: images of a training step.
+        shots: labelled units a class in the few-shot study, each from another patient.
+        episodes: support sets drawn for each number of shots.
+        unit: what the few-shot study classifies.
+        segmentation_steps: training steps of the segmentation head.
+        overlays: how many test images to keep as figures with their masks; these show patients' images.
+        num_workers: processes that read and augment.
+        online: send metrics (numbers only) to W&B's server.
+        seed: of everything random.
+    """
+
+    weights: str | None = None
+    backbone: str | None = None
+    views: Kind | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    shots: list[int] | None = None
+    episodes: int = 50
+    unit: Literal["image", "series", "study", "patient"] = "image"
+    segmentation_steps: int = 300
+    overlays: int = 0
+    num_workers: int = 1
+    online: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting that was settled, and why."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+class Settled:
+    """The settings of a run, each given by the user or chosen with a reason."""
+
+    def __init__(self) -> None:
+        self.choices: list[Choice] = []
+
+    def settle(self, name: str, given: Any, choose: Callable[[], tuple[Any, str]]) -> Any:
+        """Take what was given, or else choose; remember which."""
+        value, reason = (given, "as asked") if given is not None else choose()
+        self.choices.append(Choice(name, value, reason))
+        return value
+
+
+def settle_preset(settled: Settled, plan: Plan) -> str:
+    """The preset to train from scratch."""
+    if torch.cuda.is_available():
+        return settled.settle("backbone", plan.backbone, lambda: ("small", "there is a GPU"))
+    return settled.settle("backbone", plan.backbone, lambda: ("mini", "no GPU: the size that two cores can train"))
+
+
+def settle_pretraining(
+    settled: Settled, plan: Plan, manifest: Manifest, backbone: BackboneConfig
+) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """The arguments of `DINOv2` and `PretrainingData`, and the number of steps.
+
+    Args:
+        settled: where choices are noted.
+        plan: what the user asked for.
+        manifest: the images.
+        backbone: what is trained.
+    """
+    images = int((manifest.column("split") == "train").sum())
+    views = settled.settle("views", plan.views, lambda: _views(manifest))
+    cuda = torch.cuda.is_available()
+    batch = settled.settle(
+        "batch_size",
+        plan.batch_size,
+        lambda: (
+            (min(64, max(2, images)), "the short recipe's batch for one GPU")
+            if cuda
+            else (min(32, max(2, images)), "no GPU: half of the short recipe's batch for one GPU")
+        ),
+    )
+    steps = settled.settle("steps", plan.steps, lambda: _steps(images, batch))
+    patch = backbone.patch_size
+    large = min(backbone.image_size, 224) // patch * patch
+    small = max(1, int(large * LOCAL_SIDE) // patch) * patch
+    settled.settle("crops", None, lambda: (f"{large} and {small} px", f"the backbone's grid, patch {patch}"))
+    data = {
+        "views": views,
+        "batch_size": batch,
+        "global_size": large,
+        "local_size": small,
+        "num_workers": plan.num_workers,
+        "seed": plan.seed,
+    }
+    module: dict[str, Any] = {"seed": plan.seed, "checkpoint_every_n_steps": max(1, steps // 10)}
+    if plan.weights is not None:
+        recipe, changes, reason = "continued", CONTINUED, "weights were given: a low rate, Sinkhorn-Knopp"
+    elif not cuda:
+        recipe, changes, reason = "small scale", SMALL_SCALE, "few steps of a small model from scratch"
+    else:
+        recipe, changes, reason = "short", {}, "from scratch on a GPU: DINOv2's short recipe"
+    settled.settle("recipe", None, lambda: (recipe, reason))
+    return module | changes, data, steps
+
+
+def settle_shots(settled: Settled, plan: Plan, labelled: Manifest) -> list[int]:
+    """The shots of the few-shot study: what the training patients of the smallest class allow.
+
+    Args:
+        settled: where choices are noted.
+        plan: what the user asked for.
+        labelled: the rows that have a label.
+    """
+    training = labelled.select(labelled.column("split") == "train")
+    of_class = {
+        label: len(set(training.column("patient")[training.column("label") == label])) for label in labelled.labels
+    }
+    fewest = min(of_class.values())
+    allowed = [shots for shots in SHOTS if shots <= fewest] or [max(fewest, 1)]
+    return settled.settle("shots", plan.shots, lambda: (allowed, f"the smallest class has {fewest} training patients"))
+
+
+def _views(manifest: Manifest) -> tuple[Kind, str]:
+    """The kind of image: colour photographs or slides are natural unless told otherwise, grey images radiology."""
+    colour = float((manifest.column("samples_per_pixel").astype(int) == 3).mean())
+    if colour > 0.5:
+        return "natural", "colour images; ask for histology where they are stained tissue"
+    return "radiology", "grey images"
+
+
+def _steps(images: int, batch: int) -> tuple[int, str]:
+    """The number of steps."""
+    wanted = PASSES * images // batch
+    steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
+    passes = steps * batch / images
+    return steps, f"{passes:.0f} passes over {images} training images"

@@ -1,0 +1,262 @@
+"""Does DINOv2's objective, from scratch on real images and two CPU cores, teach a backbone something?
+
+Half of the patients (or of what stands for them) are trained on without labels; few-shot accuracy is measured on the
+other half, which is never seen, and compared with the same network untrained. `make bench-learning` writes
+docs/benchmarks/learning.md.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytorch_lightning as pl
+import torch
+
+from medino.core import RunFolder, whole_file
+from medino.data import Manifest, assign_splits, scan
+from medino.features import embed, thumbnail_features
+from medino.models import load_backbone, save_backbone
+from medino.probes import FewShotStudy, balanced_accuracy_replicates, of_kind, patient_counts, percentile_interval
+from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
+from medino.tracking import StepProgress
+
+PROBE, REPLICATES, EPISODES = "logistic", 2000, 50
+STEPS, BATCH = 200, 32
+ROOT = Path(__file__).resolve().parents[2]
+
+PAGE = """# Does pretraining from scratch teach something?
+
+`make bench-learning` ({machine}). The small backbone `mini` (192 wide, 6 blocks, patch 8) is
+trained from scratch by DINOv2's objective at 64 px, {steps} steps of {batch} images, on one half of each set
+without its labels. Few-shot balanced accuracy (logistic regression on the class token, {episodes} support sets) is
+measured on the other half, which the backbone never sees: a quarter of the images for support sets, a quarter for
+tests. Means over {seeds} seeds (initial weights, order, views); the interval of the paired difference is a bootstrap
+over test patients, the same resamples for all seeds and both backbones. The thumbnail is the floor: 12 x 12 pixels
+with colour and gradient histograms.
+
+{table}
+"""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A set of real images.
+
+    Attributes:
+        folder: below the folder of real data.
+        views: kind of image.
+        labels: yields (path below `folder`, label, patient or None) of the images that count.
+        shots: labelled images a class.
+        unit: what stands for the patient, in words.
+    """
+
+    folder: str
+    views: str
+    labels: Callable[[Path], Iterator[tuple[str, str, str | None]]]
+    shots: tuple[int, ...]
+    unit: str
+
+
+def grouped_tiles(data: Path) -> Iterator[tuple[str, str, str | None]]:
+    """LC25000's lung tiles with the group of the original that each was made from."""
+    with (data / "MANIFEST.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["path"].startswith("lc25000_lung/"):
+                yield row["path"].removeprefix("lc25000_lung/"), row["label"], row["group"]
+
+
+def cells(data: Path) -> Iterator[tuple[str, str, str | None]]:
+    """White blood cells of the three classes that are large enough."""
+    with (data / "wbc_dataset1" / "labels.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["class label"] in {"1", "2", "3"}:
+                yield f"{int(row['image ID']):03d}.png", row["class label"], None
+
+
+def radiographs(data: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Chest radiographs, normal or tuberculosis, as the file's name says."""
+    for path in sorted((data / "cxr_shenzhen" / "images").glob("*.jpg")):
+        yield path.name, {"0": "normal", "1": "tuberculosis"}[path.stem[-1]], None
+
+
+SETS = {
+    "histology": ImageSet("lc25000_lung", "histology", grouped_tiles, (5, 20), "group of tiles from one original"),
+    "cells": ImageSet("wbc_dataset1", "histology", cells, (5,), "file"),
+    "radiographs": ImageSet("cxr_shenzhen/images", "radiology", radiographs, (5, 20), "file"),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """Balanced accuracy at a number of shots over all seeds: of each backbone, and the paired difference."""
+
+    shots: int
+    untrained: float
+    trained: float
+    thumbnail: float
+    difference: float
+    low: float
+    high: float
+    test_patients: int
+    by_seed: list[float]
+
+
+def cohort(data: Path, images: ImageSet, work: Path) -> Manifest:
+    """The manifest of one set; images without a label are left out."""
+    labels = work / "labels.csv"
+    rows = list(images.labels(data))
+    with labels.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "patient"] if rows[0][2] else ["path", "label"])
+        writer.writerows([[value for value in row if value is not None] for row in rows])
+    manifest = scan([data / images.folder], labels=labels, key=work / "key")
+    return manifest.select([label is not None for label in manifest.column("label")])
+
+
+def halves(manifest: Manifest, seed: int) -> tuple[Manifest, Manifest]:
+    """One half to train on without labels, the other to measure on: half of that for support sets, half for tests."""
+    parts = assign_splits(manifest, {"train": 0.5, "test": 0.5}, seed=seed)
+    seen, unseen = (parts.select(parts.column("split") == name) for name in ("train", "test"))
+    return seen, assign_splits(unseen, {"train": 0.5, "test": 0.5}, seed=seed)
+
+
+def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int) -> float:
+    """Train from scratch; the untrained and the trained backbone are left in `run`. Returns seconds."""
+    module = DINOv2(**SMALL_SCALE, seed=seed)
+    save_backbone(module.core.student.backbone, run / "untrained.safetensors")
+    data = PretrainingData(
+        str(manifest), batch_size=BATCH, views=images.views, global_size=64, local_size=24, num_workers=1, seed=seed
+    )
+    trainer = pl.Trainer(
+        default_root_dir=run,
+        max_steps=steps,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[StepProgress(f"pretraining, seed {seed}")],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    started = time.monotonic()
+    trainer.fit(module, datamodule=data)
+    return time.monotonic() - started
+
+
+def compare(evidence: list[pa.Table], shots: int) -> Score:
+    """Average the studies of all seeds; the interval resamples the test patients, the same for all of them."""
+    correct: dict[str, list[np.ndarray]] = {"untrained": [], "trained": [], "thumbnail": []}
+    for table in evidence:
+        rows = of_kind(table, "outcome", shots=shots, probe=PROBE).sort_by(
+            [("episode", "ascending"), ("unit_id", "ascending")]
+        )
+        for name, predictions in correct.items():
+            part = rows.filter(pc.equal(rows["backbone"], name))
+            predictions.append(np.array(part["predicted"].to_pylist()).reshape(EPISODES, -1))
+    one_episode = part.slice(0, len(part) // EPISODES)
+    targets = np.array(one_episode["target"].to_pylist())
+    patients, of_unit = np.unique(one_episode["patient"].to_pylist(), return_inverse=True)
+    drawn = patient_counts(len(patients), REPLICATES, seed=0)[:, of_unit]
+    everyone = np.ones((1, len(targets)), dtype=np.float32)
+
+    def score(name: str, weights: np.ndarray) -> np.ndarray:
+        return balanced_accuracy_replicates(targets, np.concatenate(correct[name]), weights)
+
+    low, high = percentile_interval(score("trained", drawn) - score("untrained", drawn))
+    value = {name: float(score(name, everyone)[0]) for name in correct}
+    by_seed = [
+        float(np.subtract(*(balanced_accuracy_replicates(targets, p, everyone)[0] for p in pair)))
+        for pair in zip(correct["trained"], correct["untrained"], strict=True)
+    ]
+    return Score(
+        shots=shots,
+        untrained=value["untrained"],
+        trained=value["trained"],
+        thumbnail=value["thumbnail"],
+        difference=value["trained"] - value["untrained"],
+        low=low,
+        high=high,
+        test_patients=len(patients),
+        by_seed=by_seed,
+    )
+
+
+def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> tuple[list[Score], list[float], int]:
+    """Pretrain once for each seed and compare; returns scores, seconds of each training and the images trained on."""
+    images = SETS[name]
+    work.mkdir(parents=True)
+    seen, unseen = halves(cohort(data, images, work), seed=0)
+    seen.write(work / "seen.parquet")
+    evidence, seconds = [], []
+    for seed in seeds:
+        run = work / f"seed{seed}"
+        seconds.append(pretrain(work / "seen.parquet", run, images, steps, seed))
+        backbones = {"untrained": run / "untrained.safetensors", "trained": RunFolder(run).backbone}
+        features = {name: embed(load_backbone(path), unseen) for name, path in backbones.items()}
+        features["thumbnail"] = thumbnail_features(unseen)
+        study = FewShotStudy(shots=images.shots, episodes=EPISODES, probes=(PROBE,), seed=0, dataset=name)
+        evidence.append(study.run(features, unseen))
+        for shots in images.shots:
+            print(f"{name}, seed {seed}: {compare(evidence[-1:], shots)}", flush=True)
+    return [compare(evidence, shots) for shots in images.shots], seconds, len(seen)
+
+
+def table(results: dict[str, tuple[list[Score], list[float], int]]) -> list[str]:
+    """The results as a Markdown table."""
+    lines = [
+        "| images | shots | untrained | trained | difference [95 %] | by seed | thumbnail | test patients (unit) | "
+        "training |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (scores, seconds, images) in results.items():
+        for score in scores:
+            interval = f"**{score.difference:+.3f}** [{score.low:+.3f}, {score.high:+.3f}]"
+            by_seed = ", ".join(f"{value:+.3f}" for value in score.by_seed)
+            lines.append(
+                f"| {name} | {score.shots} | {score.untrained:.3f} | {score.trained:.3f} | {interval} | {by_seed} | "
+                f"{score.thumbnail:.3f} | {score.test_patients} ({SETS[name].unit}) | {images} images, "
+                f"{np.mean(seconds) / 60:.1f} min |"
+            )
+    return lines
+
+
+def main() -> int:
+    """Run the benchmark and write its page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MEDINO_TEST_DATA", "../shared/data")))
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        print(f"the real images are not in {options.data}: set MEDINO_TEST_DATA (docs/datasets.md)", file=sys.stderr)
+        return 2
+    results = {}
+    with tempfile.TemporaryDirectory() as work:
+        for name in options.sets:
+            results[name] = measure(name, options.data, options.steps, options.seeds, Path(work) / name)
+    text = PAGE.format(
+        steps=options.steps,
+        batch=BATCH,
+        seeds=len(options.seeds),
+        episodes=EPISODES,
+        table="\n".join(table(results)),
+        machine=f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
+    )
+    with whole_file(options.page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
