@@ -27,20 +27,6 @@ from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
 LearningRateScaling = Literal["sqrt", "linear", "none"]
 """How the base learning rate grows with the batch: DINOv2's rule, DINO v1's rule, not at all."""
 
-DINO_V1: dict[str, Any] = {
-    "objective": "dino",
-    "drop_path_rate": 0.1,
-    "backbone_settings": {"layerscale_init": None, "mask_token": False, "drop_path": "per_sample"},
-    "base_lr": 5e-4,
-    "lr_scaling": "linear",
-    "layer_decay": 1.0,
-    "patch_embed_multiplier": 1.0,
-    "momentum": 0.996,
-    "fixed_gain": True,
-}
-"""Where DINO v1 (facebookresearch/dino, ViT-B) differs: `DINOv2(**DINO_V1)`. Its ViT-S is usually trained with
-`fixed_gain: False`."""
-
 SCALING_BATCH = {"sqrt": 1024, "linear": 256}
 """The batch that the base learning rate is given for: DINOv2's and DINO v1's."""
 
@@ -59,7 +45,8 @@ class DINOv2(pl.LightningModule):
     """Self-distillation without labels: continues the pretraining of a backbone on unlabelled images.
 
     The defaults are DINOv2's short recipe (ViT-L/16 on ImageNet-1k); comments give the long one (ViT-L/14), where it
-    differs, and DINO v1's. Lengths in time are shares of the run (`trainer.max_steps`), as the recipe's epochs are.
+    differs, and DINO v1's; `medino.ssl.presets` holds settings that belong together. Lengths in time are shares of the
+    run (`trainer.max_steps`), as the recipe's epochs are.
 
     Args:
         backbone: name of a preset of `medino.models.PRESETS`; ignored where `weights` are given.
@@ -77,6 +64,7 @@ class DINOv2(pl.LightningModule):
         head_layers: layers of the heads' MLP.
         fixed_gain: hold the gain of the weight-normed last layers at 1.
         centering: "centering" (EMA centre) or "sinkhorn_knopp" (3 iterations).
+        center_momentum: of the EMA centre.
         base_lr: learning rate for a batch of 1024 (DINO v1: 256) images.
         lr_scaling: "sqrt": `base_lr * sqrt(batch / 1024)`; "linear": `base_lr * batch / 256`; "none": `base_lr`.
             The result is printed when training starts. `min_lr` is not scaled.
@@ -121,6 +109,7 @@ class DINOv2(pl.LightningModule):
         head_layers: int = 3,
         fixed_gain: bool = False,  # DINO v1 True for ViT-B
         centering: Centering = "centering",  # long sinkhorn_knopp
+        center_momentum: float = 0.9,
         base_lr: float = 4e-3,  # long 2e-4, DINO v1 5e-4
         lr_scaling: LearningRateScaling = "sqrt",  # DINO v1 linear
         min_lr: float = 1e-6,
@@ -154,6 +143,7 @@ class DINOv2(pl.LightningModule):
             student,
             objective=objective,
             centering=centering,
+            center_momentum=center_momentum,
             student_temperature=student_temperature,
             dino_weight=dino_weight,
             ibot_weight=ibot_weight,
@@ -361,5 +351,6 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("min_lr", "weight_decay", "final_weight_decay", "clip_norm", "dino_weight", "ibot_weight"):
         if settings[name] < 0:
             raise InputError(f"{name} is {settings[name]}; give 0 or more")
-    if not 0 <= settings["momentum"] <= 1:
-        raise InputError(f"momentum is {settings['momentum']}; give a number between 0 and 1")
+    for name in ("momentum", "center_momentum"):
+        if not 0 <= settings[name] <= 1:
+            raise InputError(f"{name} is {settings[name]}; give a number between 0 and 1")

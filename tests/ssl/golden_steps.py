@@ -31,6 +31,7 @@ class GoldenModule(DINOv2):
             head_bottleneck_dim=head["bottleneck_dim"],
             head_layers=head["nlayers"],
             centering=settings["centering"],
+            center_momentum=facts["center_momentum"],
             lr_scaling="none",
             layer_decay=facts.get("layerwise_decay", DINO_V1["layer_decay"]),
             patch_embed_multiplier=facts.get("patch_embed_lr_mult", DINO_V1["patch_embed_multiplier"]),
@@ -40,6 +41,7 @@ class GoldenModule(DINOv2):
             ibot_weight=weights.get("ibot", 1.0),
             koleo_weight=weights.get("koleo", 0.1),
         )
+        self.case = case
         self.step_schedules = golden_schedules(case)
         for network in (self.core.student, self.core.teacher):
             network.load_state_dict(case.part("init/"), strict=True)
@@ -48,6 +50,15 @@ class GoldenModule(DINOv2):
 
     def make_schedules(self, total_steps: int, learning_rate: float) -> Schedules:
         return self.step_schedules
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = super().configure_optimizers()
+        for group in optimizer.param_groups:
+            assert (list(group["betas"]), group["eps"]) == (
+                self.case.facts["adamw_betas"],
+                self.case.facts["adamw_eps"],
+            )
+        return optimizer
 
     def configure_callbacks(self) -> list[pl.Callback]:
         return []

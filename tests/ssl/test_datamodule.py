@@ -1,5 +1,6 @@
 """Batches are the same however they are made, broken files become rejects, settings that don't fit are refused."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from medino.core import InputError, RunFolder, TrainingStoppedError
-from medino.data import Manifest
+from medino.data import Manifest, PixelDataset, Pixels
 from medino.models import PRESETS, BackboneConfig
 from medino.ssl import DINOv2, PretrainingBatch
 from tests.ssl.conftest import IMAGES, TINY_BACKBONE, tiny_data
@@ -178,3 +179,17 @@ def test_views_are_normalised_by_the_backbones_own_mean_and_deviation(manifest: 
     assert 0 <= float(plain.min()) <= float(plain.max()) <= 1
     shifted = crops(BACKBONE.replace(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
     torch.testing.assert_close(shifted, (plain - 0.5) / 0.25)
+
+
+def test_an_image_with_nan_is_replaced_and_reported(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = PixelDataset.__getitem__
+
+    def with_nan(self: PixelDataset, index: int) -> Pixels:
+        pixels = read(self, index)
+        return dataclasses.replace(pixels, values=pixels.values / 0 * 0) if index == 3 else pixels
+
+    monkeypatch.setattr(PixelDataset, "__getitem__", with_nan)
+    made = batches(manifest, 3)
+    assert {row for batch in made for row, _ in batch.rejects} == {3}
+    assert all("not finite" in reason for batch in made for _, reason in batch.rejects)
+    assert all(bool(batch.global_crops.isfinite().all()) for batch in made)

@@ -241,3 +241,31 @@ def test_settings_that_no_run_could_mean_are_refused(changes: dict[str, Any], wo
 def test_a_run_without_a_number_of_steps_is_refused(manifest: Path, train: Train) -> None:
     with pytest.raises(InputError, match=r"set trainer\.max_steps"):
         train(manifest, -1)
+
+
+def test_a_finished_run_can_be_made_longer(manifest: Path, tmp_path: Path, train: Train) -> None:
+    train(manifest, 3)
+    checkpoint = latest_checkpoint(RunFolder(tmp_path / "run"))
+    module, losses = train(manifest, 5, ckpt_path=checkpoint)
+    assert sorted(losses) == [3, 4]
+    assert module.next_step == 5
+
+
+def test_training_in_bfloat16_stays_finite(manifest: Path, train: Train) -> None:
+    module, losses = train(manifest, 4, precision="bf16-mixed")
+    assert sorted(losses) == [0, 1, 2, 3]
+    assert module.skipped_steps == 0
+    assert all(parameter.dtype == torch.float32 for parameter in module.parameters())
+
+
+def test_float16_is_refused_as_its_range_is_too_small(manifest: Path, train: Train) -> None:
+    with pytest.raises(InputError, match="use bf16-mixed or 32-true"):
+        train(manifest, 1, precision="16-true")
+
+
+def test_the_monitors_are_logged_where_the_trainer_logs(manifest: Path, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", 2, log_every_n_steps=2)
+    trainer.fit(tiny_module(), datamodule=tiny_data(manifest))
+    logged = trainer.callback_metrics
+    assert {"teacher/rankme", "teacher/prototypes_used", "gradient_norm/backbone", "schedule/momentum"} <= set(logged)
+    assert 1 <= float(logged["teacher/rankme"]) <= 8

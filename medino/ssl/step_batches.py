@@ -1,0 +1,135 @@
+"""How a step's batch is made of its addresses, in the main process or in workers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from medino.core import UnreadableImageError, numpy_generator
+from medino.data import Manifest, PixelDataset, SampleAddress, StepBatchSampler
+from medino.ssl.batch import PretrainingBatch
+from medino.views import BlockMasks, MultiCrop, Views
+
+REPLACEMENTS = 20
+"""Samples that may fail to decode, one after the other, before the run stops."""
+
+
+class StepBatches(Dataset[PretrainingBatch]):
+    """Makes a step's batch from its addresses. What it draws depends on the addresses alone, not on who asks.
+
+    Args:
+        manifest: the images.
+        views: makes the crops of one image.
+        masks: draws the masks of the global batch.
+        batch_size: of all processes.
+        seed: of the run.
+        neighbours: whether three neighbouring slices make the channels.
+        purpose: what the random draws are for; another one gives other views.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        views: MultiCrop,
+        masks: BlockMasks,
+        batch_size: int,
+        seed: int,
+        neighbours: bool = False,
+        purpose: str = "views",
+    ) -> None:
+        self.pixels = PixelDataset(manifest, neighbours=neighbours)
+        self.sample_ids = manifest.column("sample_id")
+        self.views = views
+        self.masks = masks
+        self.batch_size = batch_size
+        self.seed = seed
+        self.purpose = purpose
+
+    def __getitem__(self, addresses: list[SampleAddress]) -> PretrainingBatch:
+        """The batch of one process and step."""
+        rejects: list[tuple[int, str]] = []
+        rows, samples = [], []
+        for address in addresses:
+            made = self._sample(address, rejects)
+            if made is None:
+                # Raised where it can be said in one line: an error in a worker process arrives with a traceback.
+                nothing = torch.empty(0)
+                failure = (
+                    f"training stopped at step {address.step}: {REPLACEMENTS} images in a row can't be decoded "
+                    f"(the last: {rejects[-1][1]}); run medino scan --verify on this data"
+                )
+                return PretrainingBatch(nothing, nothing, nothing, rejects=rejects, failure=failure)
+            rows.append(made[0])
+            samples.append(made[1])
+        step, first = addresses[0].step, addresses[0].position
+        masks = self.masks(2 * self.batch_size, numpy_generator(self.seed, f"{self.purpose} masks", step))
+        own = masks.unflatten(0, (2, self.batch_size))[:, first : first + len(addresses)].flatten(0, 1)
+        return PretrainingBatch(
+            global_crops=torch.stack([views.global_crops for views in samples], dim=1).flatten(0, 1),
+            local_crops=torch.stack([views.local_crops for views in samples], dim=1).flatten(0, 1),
+            masks=own,
+            step=step,
+            first_position=first,
+            sample_ids=[str(self.sample_ids[row]) for row in rows],
+            rejects=rejects,
+        )
+
+    def _sample(self, address: SampleAddress, rejects: list[tuple[int, str]]) -> tuple[int, Views] | None:
+        """The views of an address; of another row, drawn for the address, where its own can't be decoded."""
+        row = address.row
+        replacement = numpy_generator(self.seed, f"{self.purpose} replacement", address.step, address.position)
+        for _ in range(REPLACEMENTS):
+            generator = numpy_generator(self.seed, self.purpose, address.step, address.position)
+            try:
+                pixels = self.pixels[row]
+                if not bool(pixels.values.isfinite().all()):
+                    raise UnreadableImageError("pixel values that are not finite (NaN or infinity)")
+                return row, self.views(pixels, generator)
+            except UnreadableImageError as error:
+                rejects.append((row, str(error)))
+                row = int(replacement.integers(len(self.sample_ids)))
+        return None
+
+
+class StepLoader:
+    """The batches from one step to the last. Its length is that of the whole run, as Lightning counts a resumed run's.
+
+    Args:
+        dataset: makes the batches.
+        sampler: their addresses.
+        total_steps: of the whole run.
+        num_workers: processes that make batches; the batches are the same for any number.
+        pin_memory: for training on a GPU.
+    """
+
+    def __init__(
+        self,
+        dataset: StepBatches,
+        sampler: Sequence[list[SampleAddress]] | StepBatchSampler,
+        total_steps: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.total_steps = total_steps
+        # Without a batch size, the loader passes the sampler's list of addresses to the dataset as it is.
+        self.loader: DataLoader[PretrainingBatch] = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+        )
+
+    def __len__(self) -> int:
+        return self.total_steps
+
+    def __iter__(self) -> Iterator[PretrainingBatch]:
+        return iter(self.loader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the module knows which step is next, whatever was fetched ahead. Lightning looks for this."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do: the loader was made to start at the module's next step."""
