@@ -129,11 +129,15 @@ class MedinoCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         folder_is_new = not self.run_folder.path.exists()
         try:
-            super()._run_subcommand(subcommand)
+            self._run_in_words(subcommand)
         except InputError:
             if folder_is_new:
                 discard_unless_begun(self.run_folder)
             raise
+
+    def _run_in_words(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if "Error(s) in loading state_dict" not in str(error):
                 raise
