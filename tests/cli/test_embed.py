@@ -115,10 +115,7 @@ def test_a_config_file_gives_the_same_features(cohort: Path, capsys: pytest.Capt
 def test_an_unknown_key_is_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = cohort.parent / "embed.yaml"
     config.write_text("windows_size: 3\n")
-    with pytest.raises(SystemExit) as stop:
-        main(words(cohort, "--thumbnail", "--config", config))
-    assert stop.value.code == 2
-    assert "windows_size" in capsys.readouterr().err
+    assert "windows_size" in refusal(words(cohort, "--thumbnail", "--config", config), cohort, capsys)
 
 
 @pytest.mark.parametrize(
