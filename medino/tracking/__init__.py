@@ -8,12 +8,11 @@ from medino.tracking.patch_maps import PatchMaps
 from medino.tracking.progress import StepProgress
 from medino.tracking.public_config import PRIVATE_PATH, public_config
 from medino.tracking.report import Section, write_report
-from medino.tracking.run_report import report_runs, run_sections
+from medino.tracking.run_report import record_data, report_runs, run_sections
 from medino.tracking.sections import (
     data_section,
     failures_section,
     fewshot_section,
-    manifest_facts,
     pretraining_section,
     provenance_section,
     segmentation_section,
@@ -40,7 +39,6 @@ __all__ = [
     "failures_section",
     "fewshot_section",
     "headline",
-    "manifest_facts",
     "nearest_patches",
     "pca_maps",
     "pretraining_section",
@@ -48,6 +46,7 @@ __all__ = [
     "provenance_section",
     "public_config",
     "read_metrics",
+    "record_data",
     "report_runs",
     "run_sections",
     "segmentation_section",

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from medino.core import InputError, RunFolder, existing_folder, read_provenance
+from medino.core import InputError, RunFolder, existing_folder, read_provenance, write_json
+from medino.data import Manifest
 from medino.probes import read_evidence
 from medino.tracking.metrics_csv import read_metrics
 from medino.tracking.report import Section, write_report
@@ -11,11 +12,21 @@ from medino.tracking.sections import (
     data_section,
     failures_section,
     fewshot_section,
+    manifest_facts,
     pretraining_section,
     provenance_section,
     segmentation_section,
     summary_section,
 )
+
+
+def record_data(run: RunFolder, manifest: Manifest) -> None:
+    """Keep in a run's provenance what its manifest holds, in numbers, so that the report can say on whom.
+
+    Raises:
+        InputError: the run has no provenance yet.
+    """
+    write_json(run.provenance, {**read_provenance(run), "data": manifest_facts(manifest)})
 
 
 def run_sections(run: RunFolder) -> list[Section]:

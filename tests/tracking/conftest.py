@@ -1,5 +1,7 @@
 """A run as `adapt` leaves it, made of a real few-shot study on invented features."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,7 @@ from medino.core import RunFolder, write_provenance
 from medino.data import Manifest, Sample
 from medino.features import FeatureTable
 from medino.probes import EvidenceRow, FewShotStudy, evidence_table, merge_evidence, write_evidence
-from medino.tracking import RunMetricsLogger, manifest_facts
+from medino.tracking import RunMetricsLogger, record_data
 
 CLASSES = ("consolidation", "effusion", "nodule")
 
@@ -53,6 +55,12 @@ def phantom_manifest(patients: int = 120, patient_unit: str = "patient") -> Mani
         for image in range(2)
     ]
     return Manifest.from_samples(samples, name="phantom")
+
+
+@pytest.fixture
+def make_manifest() -> Callable[..., Manifest]:
+    """Makes the manifest of the run."""
+    return phantom_manifest
 
 
 def invented_features(manifest: Manifest, signal: float, seed: int) -> FeatureTable:
@@ -147,7 +155,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, evidence: pa.Table) -> RunFold
         fingerprints={"manifest": manifest.fingerprint, "weights": "0" * 32},
         pretraining_patients=sorted(set(manifest.column("patient")))[:90],
         patient_unit="patient",
-        notes={"steps": 2000, "data": manifest_facts(manifest)},
+        notes={"steps": 2000},
     )
+    record_data(run, manifest)
     run.config.write_text(yaml.safe_dump({"model": {"backbone": "mini"}, "data": "<path not stored>", "seed": 0}))
     return run

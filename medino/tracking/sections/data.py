@@ -18,7 +18,7 @@ UNITS_IN_WORDS = {
 def manifest_facts(manifest: Manifest) -> dict[str, Any]:
     """What a manifest holds, in numbers that may be kept and shown: JSON-plain, no path and no identity.
 
-    A run keeps it under "data" in its provenance, from where the report takes it.
+    `record_data` keeps it in a run's provenance, from where the report takes it.
     """
     rows = manifest.table.select(["patient", "split", "label", "modality", "manufacturer", "mask_path"]).to_pylist()
     splits: dict[str, dict[str, int]] = {}
