@@ -86,14 +86,21 @@ def traces(folder: Path, planted: bytes) -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tmp_path_factory.mktemp("wandb"))
+    """A training, and a test after it with the same loggers."""
+    tested = "loggers[1].log_metrics({'dice': 0.5}, 4); loggers[1].finalize('success')"
+    return train(tmp_path_factory.mktemp("wandb"), tested)
 
 
 def test_an_offline_run_is_written_into_the_run_folder_without_network_or_account(run: Path) -> None:
-    logs = list((run / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(logs) == 1
-    assert b"loss" in logs[0].read_bytes()
+    logs = [path.read_bytes() for path in (run / "wandb").glob("offline-run-*/run-*.wandb")]
+    assert sum(b"loss" in log for log in logs) == 1
     assert (run / "metrics.csv").is_file()
+
+
+def test_a_test_after_the_fit_goes_on_under_the_same_id(run: Path) -> None:
+    logs = list((run / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert sum(b"dice" in path.read_bytes() for path in logs) == 1
+    assert len({path.name for path in logs}) == 1
 
 
 def test_no_byte_of_the_run_holds_a_planted_identity(run: Path) -> None:
@@ -125,10 +132,3 @@ def test_the_search_finds_what_the_plain_logger_leaks(tmp_path: Path) -> None:
     after = "import wandb; w = wandb.init(mode='offline', dir=run); w.log({'a': 1}); w.finish()"
     leaky = train(tmp_path, after)
     assert any(name.endswith("its bytes") for name in traces(leaky / "wandb", PERSON.encode()))
-
-
-def test_a_test_after_the_fit_goes_on_with_the_same_logger(tmp_path: Path) -> None:
-    run = train(tmp_path, "loggers[1].log_metrics({'dice': 0.5}, 4); loggers[1].finalize('success')")
-    logs = [path.read_bytes() for path in (run / "wandb").glob("offline-run-*/run-*.wandb")]
-    assert sum(b"dice" in log for log in logs) == 1
-    assert traces(run, PERSON.encode()) == []
