@@ -17,7 +17,7 @@ HeadName = Literal["linear", "multilayer"]
 LAYERS_OF_HEAD: dict[HeadName, int] = {"linear": 1, "multilayer": 4}
 """How many of the last blocks a head looks at, where nothing else is said."""
 
-HIDDEN_DIM = 128
+HIDDEN_DIM = 64
 """Channels inside the multi-layer head."""
 
 

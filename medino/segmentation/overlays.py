@@ -20,14 +20,13 @@ def overlay_figure(
     """Draw image, truth and prediction side by side, one colour a class; the background is left clear.
 
     Args:
-        image: (3, H, W) in any units: its own lowest and highest values become black and white.
+        image: (3, H, W) in [0, 1].
         target: (H, W) indices of classes.
         predicted: (H, W) indices of classes.
         class_names: the classes by index, the background first.
         title: written above.
     """
-    low, high = image.min(), image.max()
-    shown = ((image - low) / (high - low).clamp_min(torch.finfo(image.dtype).tiny)).permute(1, 2, 0).numpy()
+    shown = image.clamp(0, 1).permute(1, 2, 0).numpy()
     colours = [mpl.colormaps["tab10"](index % 10) for index in range(len(class_names) - 1)]
     figure = Figure(figsize=(3 * PANEL_INCHES, PANEL_INCHES + 0.4), layout="constrained")
     for place, (name, mask) in enumerate({"image": None, "truth": target, "prediction": predicted}.items()):

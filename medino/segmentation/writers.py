@@ -69,10 +69,11 @@ class OverlayWriter(pl.Callback):
     ) -> None:
         """Called by Lightning after each batch."""
         folder = RunFolder(Path(trainer.default_root_dir)).figures
-        class_names = cast(Any, pl_module).class_names
+        class_names, transform = cast(Any, pl_module).class_names, cast(Any, trainer).datamodule.transform
+        mean, std = torch.tensor(transform.mean)[:, None, None], torch.tensor(transform.std)[:, None, None]
         cases = zip(batch.sample_ids, batch.images.cpu(), batch.masks.cpu(), outputs.cpu(), strict=True)
         for sample_id, image, target, predicted in cases:
             if trainer.is_global_zero and self._written < self.count:
-                figure = overlay_figure(image, target, predicted, class_names, title=sample_id)
+                figure = overlay_figure(image * std + mean, target, predicted, class_names, title=sample_id)
                 write_overlay(folder / f"overlay-{sample_id}.png", figure)
                 self._written += 1

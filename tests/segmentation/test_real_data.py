@@ -30,7 +30,7 @@ def test_hippocampus_is_found_above_chance_and_measured_in_mm(
     data = SegmentationData(
         str(tmp_path / "cohort.parquet"), VALUES, EvaluationTransform(size=64, fit="pad"), batch_size=8
     )
-    model, runner = Segmentation(list(VALUES), head="multilayer"), trainer(25)
+    model, runner = Segmentation(list(VALUES), head="multilayer", learning_rate=3e-3), trainer(40)
     runner.fit(model, data)
     (metrics,) = runner.test(model, datamodule=data, verbose=False)
     assert metrics["test/dice"] > 0.3
