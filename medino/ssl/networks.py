@@ -54,6 +54,9 @@ def build_student(settings: Mapping[str, Any], weights: str | None) -> Network:
     )
     if settings["objective"] == "dinov2" and not backbone.config.mask_token:
         raise InputError("this backbone has no mask token, which the dinov2 objective needs; set objective to dino")
+    if settings["objective"] == "dino" and backbone.mask_token is not None:
+        # Nothing is masked, and data parallel training refuses parameters that never get a gradient.
+        backbone.mask_token.requires_grad_(False)
 
     def head(purpose: str, prototypes: int, bottleneck_dim: int) -> ProjectionHead:
         return ProjectionHead(

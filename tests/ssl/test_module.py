@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,27 @@ def test_a_step_with_nan_is_skipped_and_said(manifest: Path, tmp_path: Path, tra
     assert header == "step,reason,sample_ids"
     assert row.startswith("1,the loss is not finite,")
     assert len(row.split(",")[2].split()) == 4
+
+
+def test_a_run_with_a_skipped_step_resumes_to_the_bit(manifest: Path, tmp_path: Path, train: Train) -> None:
+    broken = BreakSteps(1, 4)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="step . is skipped")
+        whole, losses = train(manifest, 6, run="whole", callbacks=(broken,))
+        train(manifest, 6, run="parts", callbacks=(broken, StopAfter(2)))
+        checkpoint = latest_checkpoint(RunFolder(tmp_path / "parts"))
+        resumed, after = train(manifest, 6, run="parts", callbacks=(broken,), ckpt_path=checkpoint)
+    assert after == {step: losses[step] for step in (3, 5)}
+    assert same_state(whole, resumed)
+    assert resumed.skipped_steps == 2
+    kept = [RunFolder(tmp_path / name).skipped_steps.read_text() for name in ("whole", "parts")]
+    assert kept[0] == kept[1]
+
+
+def test_dino_v1_on_a_backbone_with_a_mask_token_leaves_it_alone(manifest: Path, train: Train) -> None:
+    module, _ = train(manifest, 2, module={"objective": "dino"})
+    assert not module.core.student.backbone.mask_token.requires_grad
+    assert float(module.core.student.backbone.mask_token.abs().max()) == 0
 
 
 def test_a_skipped_step_changes_neither_networks_nor_centres(manifest: Path, train: Train) -> None:
