@@ -77,17 +77,12 @@ def with_splits(manifest: Manifest, seed: int) -> Manifest:
     return manifest.with_column("split", ["train"] * len(manifest))
 
 
-def has_labels(manifest: Manifest, source: Source) -> bool:
+def has_labels(manifest: Manifest) -> bool:
     """Whether there is something for a few-shot study to learn.
 
     Raises:
-        InputError: labels were given, but none of them names an image, or all are one class.
+        InputError: labels were given, but all are one class.
     """
-    if source.labels is not None and not manifest.labels:
-        raise InputError(
-            f"none of the labels in {source.labels} names an image that was found; compare its key column (path, "
-            "image, series, study or patient) with the images"
-        )
     if len(manifest.labels) == 1:
         raise InputError(
             f"all labels are {manifest.labels[0]!r}; a few-shot study needs two classes or more: correct the labels, "

@@ -20,7 +20,7 @@ from medino.core import InputError, RunFolder
 from medino.features import EvaluationTransform
 from medino.models import VisionTransformer, build_backbone, load_backbone
 from medino.probes import FewShotStudy, merge_evidence, write_evidence
-from medino.tracking import headline, public_config, report_runs
+from medino.tracking import headline, public_config, record_data, report_runs
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def main_job(output: str | Path, source: Source, plan: Plan) -> None:
             shutil.rmtree(run.path, ignore_errors=True)
         raise
     job.stages.pretrain(job.start, job.module, job.data, job.steps)
+    record_data(run, job.stages.manifest)
     tables = []
     if job.study is not None:
         tables.append(job.stages.few_shot(job.study))
@@ -100,7 +101,7 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     show_summary(manifest)
     module, data, steps = settle_pretraining(settled, plan, manifest, start.config)
     study = None
-    if has_labels(manifest, source):
+    if has_labels(manifest):
         labelled = labelled_rows(manifest)
         shots = settle_shots(settled, plan, labelled)
         study = FewShotStudy(shots=shots, episodes=plan.episodes, unit=plan.unit, seed=plan.seed)

@@ -1,0 +1,223 @@
+"""`medino adapt` through the command: the whole way on a small archive, what it refuses, what it keeps to itself."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+import yaml
+from safetensors.torch import save_file
+
+from medino.cli.main import main
+from medino.core import RunFolder, read_provenance
+from medino.data import Manifest, PhantomArchive, write_phantom
+from medino.models import build_backbone
+from medino.probes import differences, read_evidence, summaries
+
+MARK = "DOEJANE1957"
+"""An identity: in folders, file names, arguments and printed text."""
+
+FEW_STEPS = ["--steps", "2", "--batch-size", "4", "--episodes", "3", "--shots", "[1,2]", "--segmentation-steps", "3"]
+FEW_STEPS += ["--num-workers", "0"]
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> PhantomArchive:
+    """Eighteen patients with two images each, under folders and file names that name somebody."""
+    folder = tmp_path_factory.mktemp("archive") / f"{MARK}_folder" / "phantom"
+    archive = write_phantom(folder, patients=18, images_per_patient=2, size=48, seed=1)
+    for root in (archive.images, archive.masks):
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                path.rename(path.with_name(f"{MARK}_{path.name}"))
+    return archive
+
+
+def words(archive: PhantomArchive, run: Path, *more: str) -> list[str]:
+    """The words of an `adapt` of the archive."""
+    given = ["adapt", "--data", str(archive.images), "--labels", str(archive.labels), "--masks", str(archive.masks)]
+    return [*given, "-o", str(run), *FEW_STEPS, *more]
+
+
+@pytest.fixture(scope="session")
+def finished(archive: PhantomArchive, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run, made by the command in a process of its own, and what it printed."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    # A sitecustomize that prints stands for whatever else a user's process says.
+    site = archive.images.parent / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(f"print('printed by {MARK}')\n")
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "medino.cli.main", *words(archive, run)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=archive.images.parent, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return run, done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_leaves_the_folder_of_the_design(finished: tuple[Path, str]) -> None:
+    run = RunFolder(finished[0])
+    for path in (run.config, run.metrics, run.backbone, run.evidence, run.provenance, run.report):
+        assert path.is_file(), path.name
+    assert list(run.checkpoints.iterdir())
+    assert read_provenance(run)["steps"] == 2
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_numbers_that_matter(finished: tuple[Path, str]) -> None:
+    lines = finished[1].strip().splitlines()[-5:]
+    assert lines[0].startswith("few-shot before: ")
+    assert lines[1].startswith("few-shot after: ")
+    assert lines[3].startswith("segmentation: ")
+    assert lines[4] == f"report: {finished[0] / 'report.html'}"
+
+
+@pytest.mark.slow
+def test_patients_of_the_test_were_not_pretrained_on(finished: tuple[Path, str]) -> None:
+    run = RunFolder(finished[0])
+    manifest = Manifest.read(run.path / "cohort" / "cohort.parquet")
+    test_patients = set(manifest.column("patient")[manifest.column("split") == "test"])
+    assert test_patients
+    assert not test_patients & set(read_provenance(run)["pretraining_patients"])
+    assert {row.patients_seen for row in summaries(read_evidence(run.evidence))} == {0}
+
+
+@pytest.mark.slow
+def test_evidence_holds_both_backbones_the_floor_and_their_paired_differences(finished: tuple[Path, str]) -> None:
+    evidence = read_evidence(RunFolder(finished[0]).evidence)
+    assert set(pc.unique(evidence["backbone"]).to_pylist()) == {"start", "adapted", "thumbnail"}
+    compared = {(row.backbone, row.compared_with) for row in differences(evidence)}
+    assert ("adapted", "start") in compared
+    assert set(pc.unique(evidence["task"]).to_pylist()) == {"classification", "segmentation"}
+
+
+@pytest.mark.slow
+def test_no_byte_outside_the_manifest_s_folder_names_anybody(finished: tuple[Path, str]) -> None:
+    run = finished[0]
+    private = [MARK.encode(), socket.gethostname().encode(), b"PHANTOM^"]
+    searched = 0
+    for path in run.rglob("*"):
+        if not path.is_file() or path.is_relative_to(run / "cohort"):
+            continue
+        content = path.read_bytes()
+        searched += 1
+        found = [mark for mark in private if mark in content or mark.decode().encode("utf-16-le") in content]
+        assert not found, f"{path.relative_to(run)} holds {found}"
+        assert MARK not in str(path.relative_to(run))
+    assert searched > 10
+
+
+@pytest.mark.slow
+def test_the_same_command_again_does_nothing_twice_and_other_settings_are_refused(
+    finished: tuple[Path, str], archive: PhantomArchive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(finished[0])
+    before = run.backbone.stat().st_mtime_ns
+    assert main(words(archive, run.path)) == 0
+    assert run.backbone.stat().st_mtime_ns == before
+    capsys.readouterr()
+    assert main([*words(archive, run.path), "--seed", "5"]) == 2
+    assert "seed was 0, is 5" in one_line(capsys)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line of the error."""
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("medino adapt: error: ")]
+    assert len(lines) == 1, error
+    assert "Traceback" not in error
+    return lines[0]
+
+
+def test_a_missing_folder_is_one_line_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapt", "--data", str(tmp_path / "none"), "-o", str(tmp_path / "run")]) == 2
+    assert "data folder" in (line := one_line(capsys))
+    assert "does not exist" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_option_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapt", "--data", str(tmp_path), "-o", str(tmp_path / "run"), "--stepz", "3"]) == 2
+    assert "stepz" in one_line(capsys)
+
+
+def test_an_unknown_key_in_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"data": str(tmp_path), "output": str(tmp_path / "run"), "stepz": 3}))
+    assert main(["adapt", "--config", str(config)]) == 2
+    assert "stepz" in one_line(capsys)
+
+
+def test_labels_of_one_class_are_refused_before_training(
+    archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = archive.labels.read_text().splitlines()
+    labels.write_text("\n".join([rows[0], *[row.split(",")[0] + ",ill" for row in rows[1:]]]))
+    assert main([*words(archive, tmp_path / "run"), "--labels", str(labels)]) == 2
+    assert "all labels are 'ill'" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_name_no_image_are_refused(
+    archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("patient,label\nnobody,ill\nno one,well\n")
+    assert main([*words(archive, tmp_path / "run"), "--labels", str(labels)]) == 2
+    assert "none of the 2 rows of labels.csv" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_shots_than_patients_are_refused_before_training(
+    archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words(archive, tmp_path / "run"), "--shots", "[20]"]) == 2
+    assert "fewer than 20 shots" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_do_not_fit_are_named_by_key_and_shape(
+    archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = dict(build_backbone("mini").state_dict())
+    state["norm.weight"] = state["norm.weight"][:7].clone()
+    save_file(state, tmp_path / "weights.safetensors")
+    assert main([*words(archive, tmp_path / "run"), "--weights", str(tmp_path / "weights.safetensors")]) == 2
+    line = one_line(capsys)
+    assert "norm.weight" in line
+    assert "7" in line
+    assert "192" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(
+    archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "run"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    assert main(words(archive, other)) == 2
+    assert "holds no run" in one_line(capsys)
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_a_mask_of_another_size_is_refused_before_training(
+    archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    masks = tmp_path / "masks"
+    shutil.copytree(archive.masks, masks)
+    first = sorted(masks.rglob("*.png"))[0]
+    Image.new("L", (7, 9)).save(first)
+    assert main([*words(archive, tmp_path / "run"), "--masks", str(masks)]) == 2
+    assert "7" in (line := one_line(capsys))
+    assert "48" in line
+    assert not (tmp_path / "run").exists()
