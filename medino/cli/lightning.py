@@ -9,6 +9,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from medino.cli.messages import OneLineErrors, said_by_medino
+from medino.cli.segmentation_results import keep_test_results
 from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
 from medino.core import InputError, RunFolder, existing_file
 from medino.segmentation import Segmentation, SegmentationData
@@ -136,6 +137,8 @@ class MedinoCLI(LightningCLI):
             raise
 
     def _run_in_words(self, subcommand: str) -> None:
+        if subcommand != "fit" and self.checkpoint is not None:
+            self._log_at_last_step(self.checkpoint)
         try:
             super()._run_subcommand(subcommand)
         except RuntimeError as error:
@@ -146,6 +149,19 @@ class MedinoCLI(LightningCLI):
                 f"the checkpoint {self.checkpoint} does not fit the model: {first} "
                 "Give the settings that it was trained with"
             ) from None
+
+    def _log_at_last_step(self, checkpoint: Path) -> None:
+        """Log an evaluation to the row of the last step that was trained; Lightning would count from 0."""
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+        state["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+        self.trainer.fit_loop.load_state_dict(state)
+
+    def after_test(self) -> None:
+        """Keep a segmentation's results."""
+        model, data = self.model, self.datamodule
+        writes = self.trainer.is_global_zero and not self.is_trial
+        if writes and isinstance(model, Segmentation) and isinstance(data, SegmentationData):
+            keep_test_results(self.run_folder, model, data, self._get(self.config, "model.init_args.weights"))
 
 
 def readable_checkpoint(path: str) -> Path:

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -11,6 +12,7 @@ from medino.cli.main import main
 from medino.core import RunFolder, read_provenance
 from medino.data import assign_splits, scan, write_phantom
 from medino.models import backbone_fingerprint, load_backbone
+from medino.probes import of_kind, read_evidence
 from medino.tracking import read_metrics
 
 PLANTED = "Quillfeather"
@@ -163,6 +165,12 @@ def test_a_checkpoint_is_validated_tested_and_predicted_with(
     assert "validation/dice" in capsys.readouterr().out
     assert main(words("test", config, segmented)) == 0
     assert "test/dice" in capsys.readouterr().out
+    metrics = read_metrics(segmented / "metrics.csv")
+    assert metrics["step"].tolist() == [0, 1, 2, 3]
+    assert np.isfinite(metrics["test/dice"]).tolist() == [False, False, False, True]
+    summary = of_kind(read_evidence(segmented / "evidence.parquet"), "summary", metric="dice")
+    overall = [value for target, value in zip(summary["target"], summary["value"], strict=True) if not target.as_py()]
+    assert [value.as_py() for value in overall] == pytest.approx([metrics["test/dice"][3]], abs=1e-6)
     assert main(words("predict", config, segmented)) == 0
     assert len(list((segmented / "masks").glob("*.png"))) == 16
     assert (segmented / "config.yaml").read_text(encoding="utf-8") == settings

@@ -1,0 +1,39 @@
+"""What `medino test` leaves of a segmentation: its cases and means as evidence in the run's folder."""
+
+from pathlib import Path
+
+from medino.core import RunFolder, read_provenance
+from medino.probes import append_evidence
+from medino.segmentation import Segmentation, SegmentationData, segmentation_evidence
+
+
+def keep_test_results(run: RunFolder, model: Segmentation, data: SegmentationData, weights: str | None) -> None:
+    """Add a test's results to the run's evidence; an earlier test of the same backbone and head is replaced.
+
+    Args:
+        run: the run's folder.
+        model: the module, tested.
+        data: what it was tested on.
+        weights: the backbone's file.
+    """
+    config, layers = model.features.backbone.config, model.features.layers
+    rows = segmentation_evidence(
+        model.test_results,
+        dataset=data.manifest.name,
+        # Not the file's name, which can name people; the fingerprint tells an adapted backbone from its start.
+        backbone=f"{config.name} {model.backbone_fingerprint[:8]}",
+        features="last" if layers == [config.depth - 1] else f"blocks {', '.join(map(str, layers))}",
+        head=str(model.hparams["head"]),
+        patient_unit=data.manifest.patient_unit,
+        pretraining_patients=patients_seen(weights),
+        seed=model.seed,
+    )
+    append_evidence(run.evidence, rows)
+
+
+def patients_seen(weights: str | None) -> list[str]:
+    """Keyed hashes of the patients that a backbone was pretrained on, where its file lies in a run's folder."""
+    if weights is None:
+        return []
+    run = RunFolder(Path(weights).parent)
+    return list(read_provenance(run)["pretraining_patients"]) if run.provenance.is_file() else []
