@@ -4,6 +4,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
@@ -12,11 +13,11 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
-from medino.core import InputError, TrainingStoppedError, torch_generator
+from medino.core import InputError, RunFolder, TrainingStoppedError, torch_generator
 from medino.models import BackboneConfig, backbone_fingerprint
 from medino.ssl.batch import PretrainingBatch
-from medino.ssl.checkpointing import RunCheckpoint
-from medino.ssl.distributed import all_processes_agree, gather_objects
+from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
+from medino.ssl.distributed import all_processes_agree, all_reduce_mean, gather_objects
 from medino.ssl.monitors import teacher_health
 from medino.ssl.networks import build_student
 from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_groups, parameter_rules, set_step_settings
@@ -164,7 +165,7 @@ class DINOv2(pl.LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """What writes the run folder, unless the trainer already has it."""
         ours = [RunRecorder(), RunCheckpoint(self.hparams["checkpoint_every_n_steps"])]
-        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        present = {type(callback) for callback in getattr(self.trainer, "callbacks", [])}
         return [callback for callback in ours if type(callback) not in present]
 
     def setup(self, stage: str) -> None:
@@ -259,7 +260,7 @@ class DINOv2(pl.LightningModule):
 
     def _skip(self, batch: PretrainingBatch, reason: str) -> dict[str, Any]:
         """Leave student, teacher and centres as they were, on all processes alike, and say which samples it was."""
-        self.optimizers().zero_grad()  # type: ignore[union-attr]
+        self.core.student.zero_grad()
         self.skipped_steps += 1
         self.nonfinite_in_a_row += 1
         sample_ids = [sample_id for part in gather_objects(batch.sample_ids) for sample_id in part]
@@ -270,9 +271,11 @@ class DINOv2(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: PretrainingBatch, batch_index: int) -> None:
         """Stop at the end of the run, or where nothing finite comes any more."""
         if self.nonfinite_in_a_row >= self.hparams["max_nonfinite_steps"]:
+            checkpoint = latest_checkpoint(RunFolder(Path(self.trainer.default_root_dir)))
+            kept = f"the last good checkpoint is kept ({checkpoint.name})" if checkpoint else "no checkpoint was due"
             raise TrainingStoppedError(
                 f"training stopped at step {batch.step}: {outputs['skipped']}, {self.nonfinite_in_a_row} steps in a "
-                "row; the last good checkpoint is kept. Lower base_lr, or look at the samples in skipped_steps.csv"
+                f"row; {kept}. Lower base_lr, or look at the samples in skipped_steps.csv"
             )
         # Skipped steps don't count in the trainer's own number of steps, which would go on for another epoch.
         if self.next_step >= self.trainer.max_steps:
@@ -285,9 +288,10 @@ class DINOv2(pl.LightningModule):
         losses: StepLosses,
         norms: dict[str, torch.Tensor],
     ) -> None:
+        # One collective for all terms, so that what is logged is the global batch's.
+        terms = all_reduce_mean(torch.stack([losses.total, *losses.terms.values()]))
         values: dict[str, Any] = {
-            "loss/total": losses.total.detach(),
-            **{f"loss/{name}": term.detach() for name, term in losses.terms.items()},
+            **{f"loss/{name}": term for name, term in zip(("total", *losses.terms), terms, strict=True)},
             **{f"schedule/{name}": value for name, value in dataclasses.asdict(settings).items()},
             **{f"gradient_norm/{name}": norm for name, norm in norms.items()},
             "skipped_steps": float(self.skipped_steps),
