@@ -57,7 +57,7 @@ class Stages:
             save_backbone(start, self.start_path)
         if self.run.provenance.is_file() and read_provenance(self.run).get("steps", 0) >= steps:
             return
-        trainer = step_trainer(self.run, steps, self.online, "pretraining")
+        trainer = step_trainer(self.run, steps, self.online, "pretraining steps")
         trainer.fit(
             DINOv2(weights=str(self.start_path), **module),
             datamodule=PretrainingData(str(cohort_path(self.run)), **data),
@@ -145,7 +145,7 @@ class Stages:
         data = SegmentationData(
             str(cohort_path(self.run)), class_values, self.transform, num_workers=self.num_workers, seed=self.seed
         )
-        trainer = step_trainer(folder, steps, self.online, f"segmentation head, {name} backbone")
+        trainer = step_trainer(folder, steps, self.online, f"segmentation head on {name}, steps")
         trainer.fit(module, datamodule=data)
         trainer.test(module, datamodule=data, verbose=False)
         return module.test_results

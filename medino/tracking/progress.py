@@ -1,43 +1,41 @@
-"""How far the training is, on standard error: one bar over all steps instead of Lightning's one for each epoch."""
+"""A training run's progress: one bar over the optimiser steps, with the loss beside it."""
 
-import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 
-from medino.core import track
+from medino.core import ProgressBar
+
+LOSSES = ("loss/total", "train/loss")
+"""Where medino's modules log the loss that is shown beside the bar."""
 
 
 class StepProgress(pl.Callback):
-    """Show training steps done, of all that are to be done, once training takes longer than two seconds.
+    """Show how many of the training steps are done, on the first process.
 
     Args:
-        description: what is being done, as the user would say it.
+        description: what is being trained, as the user would say it.
     """
 
     def __init__(self, description: str = "training steps") -> None:
         self._description = description
-        self._bar: Iterator[int] | None = None
-        self._counted = 0
+        self._bar: ProgressBar | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start counting at the step that training goes on from."""
+        """Open the bar."""
         if trainer.is_global_zero:
-            self._counted = trainer.global_step
             steps = trainer.estimated_stepping_batches
-            total = None if math.isinf(steps) else int(steps) - self._counted
-            self._bar = track(itertools.count(), self._description, total)
-            next(self._bar)
+            self._bar = ProgressBar(self._description, None if math.isinf(steps) else int(steps))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a step where the batch made one (with accumulated gradients not every batch does)."""
-        while self._bar is not None and self._counted < trainer.global_step:
-            next(self._bar)
-            self._counted += 1
+        """Move the bar to the steps done, those before a resume included."""
+        if self._bar is not None:
+            metrics = trainer.callback_metrics
+            loss = next((float(metrics[name]) for name in LOSSES if name in metrics), None)
+            self._bar.update(trainer.global_step, "" if loss is None else f"loss {loss:.3f}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away."""
@@ -48,6 +46,6 @@ class StepProgress(pl.Callback):
         self._close()
 
     def _close(self) -> None:
-        bar, self._bar = self._bar, None
-        if bar is not None and hasattr(bar, "close"):
-            bar.close()
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
