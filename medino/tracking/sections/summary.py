@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from medino.probes import EvidenceRow
 from medino.tracking import html
-from medino.tracking.headline import headline
+from medino.tracking.headline import ADAPTED, headline
 from medino.tracking.names import capital, features_name, metric_name, probe_name
 from medino.tracking.report import Section
 from medino.tracking.verdict import cautions, verdict
@@ -33,9 +33,11 @@ def summary_section(evidence: pa.Table, title: str = "What was found") -> Sectio
         parts.append(html.paragraph(text))
     if found.difference is not None:
         parts.append(html.paragraph(verdict(found.difference), "verdict"))
+    adapted = found.after is not None and found.after.backbone == ADAPTED
+    before, after = (" before", " after") if adapted else ("", "")
     cards = [
-        _card("Few-shot before", found.before),
-        _card("Few-shot after", found.after),
+        _card(f"Few-shot{before}", found.before),
+        _card(f"Few-shot{after}", found.after),
         _card("Difference, paired", found.difference, signed=True),
         _card("Segmentation", found.dice),
     ]
