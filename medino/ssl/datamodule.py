@@ -86,6 +86,7 @@ class PretrainingData(pl.LightningDataModule):
         manifest = Manifest.read(self.manifest_path)
         if len(manifest) == 0:
             raise InputError(f"the manifest {self.manifest_path} holds no image; scan a folder that does")
+        self.fingerprint = manifest.fingerprint
         found = manifest.column("split")
         if splits is None:
             splits = ["train"] if "train" in found else []

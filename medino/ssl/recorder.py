@@ -84,7 +84,7 @@ class RunRecorder(Callback):
         unit = "unknown"
         if data is not None:
             facts |= {"images_seen": steps * data.batch_size, "rejected_samples": len(self.rejects)}
-            fingerprints["manifest"] = data.manifest.fingerprint
+            fingerprints["manifest"] = data.fingerprint
             patients, unit = data.patients, data.manifest.patient_unit
         save_backbone(module.core.teacher.backbone, run.backbone, facts)
         write_provenance(

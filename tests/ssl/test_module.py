@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 
 from medino.core import InputError, RunFolder, TrainingStoppedError, read_provenance
-from medino.models import load_backbone
+from medino.data import Manifest
+from medino.models import backbone_fingerprint, load_backbone
 from medino.ssl import DINO_V1, DINOv2, latest_checkpoint
 from tests.ssl.conftest import TINY_BACKBONE, tiny_data, tiny_module, tiny_trainer
 
@@ -179,7 +180,10 @@ def test_the_run_folder_holds_backbone_and_provenance(manifest: Path, tmp_path: 
     assert provenance["steps"] == 3
     assert provenance["images_seen"] == 12
     assert len(provenance["pretraining_patients"]) == 6
-    assert set(provenance["fingerprints"]) == {"backbone_before", "manifest"}
+    assert provenance["fingerprints"] == {
+        "backbone_before": backbone_fingerprint(tiny_module().core.teacher.backbone),
+        "manifest": Manifest.read(manifest).fingerprint,
+    }
 
 
 def test_a_trial_leaves_nothing(manifest: Path, tmp_path: Path, train: Train) -> None:
