@@ -26,6 +26,7 @@ RULES: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "grid.color": "#e3e6ea",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
