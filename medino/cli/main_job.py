@@ -13,14 +13,17 @@ from rich.table import Table
 
 from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_classes
 from medino.cli.pipeline import Stages, labelled_rows
-from medino.cli.plan import Plan, Settled, settle_preset, settle_pretraining, settle_shots
+from medino.cli.plan import Plan, Settled, settle_data, settle_shots, settle_start
 from medino.cli.scan import show_summary
 from medino.cli.trainer import write_config
 from medino.core import InputError, RunFolder
 from medino.features import EvaluationTransform
-from medino.models import VisionTransformer, build_backbone, load_backbone
+from medino.models import VisionTransformer
 from medino.probes import FewShotStudy, merge_evidence, write_evidence
 from medino.tracking import headline, public_config, record_data, report_runs
+
+CHECKPOINTS = 10
+"""So many times is a training written down: a run that is killed loses a tenth of it at most."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,11 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     settings = {"source": dataclasses.asdict(source), "plan": dataclasses.asdict(plan)}
     check_same_settings(run, settings)
     settled = Settled()
-    if plan.weights is not None:
-        start = load_backbone(plan.weights)
-    else:
-        start = build_backbone(settle_preset(settled, plan), seed=plan.seed)
+    start, module = settle_start(settled, plan)
     manifest = make_cohort(run, source, plan.seed)
     show_summary(manifest)
-    module, data, steps = settle_pretraining(settled, plan, manifest, start.config)
+    data, steps = settle_data(settled, plan, manifest, start.config)
+    module |= {"seed": plan.seed, "checkpoint_every_n_steps": max(1, steps // CHECKPOINTS)}
     study = None
     if has_labels(manifest):
         labelled = labelled_rows(manifest)

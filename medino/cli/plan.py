@@ -6,11 +6,15 @@ from typing import Any, Literal
 
 import torch
 
+from medino.core import InputError
 from medino.data import Manifest
-from medino.models import BackboneConfig
+from medino.models import PRESETS, BackboneConfig, VisionTransformer, build_backbone, load_backbone
 from medino.ssl import CONTINUED, SMALL_SCALE
 
 Kind = Literal["natural", "radiology", "histology"]
+
+LARGEST_CROP = 224
+"""Side of the recipe's global crops, pixels."""
 
 LOCAL_SIDE = 0.4375
 """Side of the local crops over that of the global ones, as the long recipe's 98 / 224."""
@@ -82,17 +86,39 @@ class Settled:
         return value
 
 
-def settle_preset(settled: Settled, plan: Plan) -> str:
-    """The preset to train from scratch."""
-    if torch.cuda.is_available():
-        return settled.settle("backbone", plan.backbone, lambda: ("small", "there is a GPU"))
-    return settled.settle("backbone", plan.backbone, lambda: ("mini", "no GPU: the size that two cores can train"))
+def settle_start(settled: Settled, plan: Plan) -> tuple[VisionTransformer, dict[str, Any]]:
+    """The backbone to start from, and the arguments of `DINOv2` that suit it.
+
+    Args:
+        settled: where choices are noted.
+        plan: what the user asked for.
+
+    Raises:
+        InputError: the weights can't be read, or there is no such preset.
+    """
+    if plan.weights is not None:
+        recipe, changes, reason = "continued", CONTINUED, "weights were given: a low rate, Sinkhorn-Knopp"
+    elif torch.cuda.is_available():
+        recipe, changes, reason = "short", {}, "from scratch on a GPU: DINOv2's short recipe"
+    else:
+        recipe, changes, reason = "small scale", SMALL_SCALE, "few steps of a small model from scratch"
+    settled.settle("recipe", None, lambda: (recipe, reason))
+    # What the backbone is, its own file says from here on.
+    module = {name: value for name, value in changes.items() if name != "backbone_settings"}
+    if plan.weights is not None:
+        return load_backbone(plan.weights), module
+    choice = ("small", "there is a GPU") if torch.cuda.is_available() else ("mini", "no GPU: what two cores can train")
+    preset = settled.settle("backbone", plan.backbone, lambda: choice)
+    if preset not in PRESETS:
+        raise InputError(f"there is no backbone preset {preset!r}; use one of {', '.join(PRESETS)}")
+    config = PRESETS[preset].replace(**changes.get("backbone_settings", {}))
+    return build_backbone(config, seed=plan.seed), module
 
 
-def settle_pretraining(
+def settle_data(
     settled: Settled, plan: Plan, manifest: Manifest, backbone: BackboneConfig
-) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """The arguments of `DINOv2` and `PretrainingData`, and the number of steps.
+) -> tuple[dict[str, Any], int]:
+    """The arguments of `PretrainingData`, and the number of training steps.
 
     Args:
         settled: where choices are noted.
@@ -102,20 +128,11 @@ def settle_pretraining(
     """
     images = int((manifest.column("split") == "train").sum())
     views = settled.settle("views", plan.views, lambda: _views(manifest))
-    cuda = torch.cuda.is_available()
-    batch = settled.settle(
-        "batch_size",
-        plan.batch_size,
-        lambda: (
-            (min(64, max(2, images)), "the short recipe's batch for one GPU")
-            if cuda
-            else (min(32, max(2, images)), "no GPU: half of the short recipe's batch for one GPU")
-        ),
-    )
+    batch = settled.settle("batch_size", plan.batch_size, lambda: _batch_size(images))
     steps = settled.settle("steps", plan.steps, lambda: _steps(images, batch))
     patch = backbone.patch_size
-    large = min(backbone.image_size, 224) // patch * patch
-    small = max(1, int(large * LOCAL_SIDE) // patch) * patch
+    large = max(min(backbone.image_size, LARGEST_CROP) // patch, 1) * patch
+    small = max(int(large * LOCAL_SIDE) // patch, 1) * patch
     settled.settle("crops", None, lambda: (f"{large} and {small} px", f"the backbone's grid, patch {patch}"))
     data = {
         "views": views,
@@ -125,15 +142,7 @@ def settle_pretraining(
         "num_workers": plan.num_workers,
         "seed": plan.seed,
     }
-    module: dict[str, Any] = {"seed": plan.seed, "checkpoint_every_n_steps": max(1, steps // 10)}
-    if plan.weights is not None:
-        recipe, changes, reason = "continued", CONTINUED, "weights were given: a low rate, Sinkhorn-Knopp"
-    elif not cuda:
-        recipe, changes, reason = "small scale", SMALL_SCALE, "few steps of a small model from scratch"
-    else:
-        recipe, changes, reason = "short", {}, "from scratch on a GPU: DINOv2's short recipe"
-    settled.settle("recipe", None, lambda: (recipe, reason))
-    return module | changes, data, steps
+    return data, steps
 
 
 def settle_shots(settled: Settled, plan: Plan, labelled: Manifest) -> list[int]:
@@ -159,6 +168,14 @@ def _views(manifest: Manifest) -> tuple[Kind, str]:
     if colour > 0.5:
         return "natural", "colour images; ask for histology where they are stained tissue"
     return "radiology", "grey images"
+
+
+def _batch_size(images: int) -> tuple[int, str]:
+    """Images of a training step."""
+    wanted, reason = (64, "as") if torch.cuda.is_available() else (32, "no GPU: half of")
+    if images < wanted:
+        return max(images, 2), f"all of the {images} training images"
+    return wanted, f"{reason} the short recipe's batch for one GPU"
 
 
 def _steps(images: int, batch: int) -> tuple[int, str]:
