@@ -58,7 +58,8 @@ class GoldenCase:
             patch_size=settings["patch_size"],
             image_size=side * settings["patch_size"],
             num_register_tokens=settings.get("num_register_tokens", 0),
-            ffn_layer=settings.get("ffn_layer", "mlp"),
+            # The reference has two names for SwiGLU, "swiglu" and "swiglufused", that make one network.
+            ffn_layer="swiglufused" if "blocks.0.mlp.w12.weight" in weights else "mlp",
             mlp_ratio=float(self.facts.get("mlp_ratio", 4)),
             layerscale_init=scale,
             mask_token="mask_token" in weights,

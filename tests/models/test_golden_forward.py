@@ -79,11 +79,12 @@ def test_heads_take_the_reference_s_weights(case: GoldenCase) -> None:
         weights = case.part(f"init/{name}.")
         if not weights:
             continue
+        prototypes, bottleneck_dim = weights["last_layer.weight_v"].shape
         head = ProjectionHead(
             case.settings["embed_dim"],
-            prototypes=weights["last_layer.weight_g"].shape[0],
+            prototypes,
             hidden_dim=head_settings["hidden_dim"],
-            bottleneck_dim=head_settings["bottleneck_dim"],
+            bottleneck_dim=bottleneck_dim,
             layers=head_settings["nlayers"],
         )
         head.load_state_dict(weights, strict=True)

@@ -19,14 +19,20 @@ class GoldenModule(DINOv2):
         facts, settings, head = case.facts, case.settings, case.facts["head"]
         config = dataclasses.asdict(case.config)
         weights = facts.get("loss_weights", {})
+        # What the iBOT head has of its own, the json does not say; its weights do.
+        ibot_prototypes, ibot_bottleneck_dim = case.tensors.get(
+            "init/ibot_head.last_layer.weight_v", case.tensors["init/dino_head.last_layer.weight_v"]
+        ).shape
         super().__init__(
-            **({"fixed_gain": settings.get("norm_last_layer", False)} if case.is_dino_v1 else {}),
+            fixed_gain=settings.get("norm_last_layer", False),
             backbone="mini",
             backbone_settings={key: value for key, value in config.items() if key != "drop_path_rate"},
             objective=facts["objective"],
             drop_path_rate=0.0,
             prototypes=settings["num_prototypes"],
             separate_ibot_head=settings.get("separate_ibot_head", False),
+            ibot_prototypes=ibot_prototypes,
+            ibot_bottleneck_dim=ibot_bottleneck_dim,
             head_hidden_dim=head["hidden_dim"],
             head_bottleneck_dim=head["bottleneck_dim"],
             head_layers=head["nlayers"],
@@ -87,7 +93,7 @@ class GoldenLoader:
             inputs = self.case.part(f"step{step}/")
             crops = inputs["global_crops"]
             unmasked = torch.zeros(len(crops), 1, dtype=torch.bool)
-            yield PretrainingBatch(crops, inputs["local_crops"], inputs.get("masks", unmasked), step=step)
+            yield PretrainingBatch(crops, inputs["local_crops"], inputs.get("masks", unmasked).bool(), step=step)
 
 
 def golden_schedules(case: GoldenCase) -> Schedules:
