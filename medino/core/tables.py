@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,23 @@ def write_table(path: str | Path, table: pa.Table, kind: str, version: int, meta
         pq.write_table(table.replace_schema_metadata(facts), temporary, compression="zstd")
 
 
-def read_table(path: str | Path, kind: str, version: int) -> tuple[pa.Table, dict[str, str]]:
+def read_table(
+    path: str | Path, kind: str, version: int, needed: Sequence[str] = ()
+) -> tuple[pa.Table, dict[str, str]]:
     """Read a table written by `write_table`.
+
+    Args:
+        path: the file.
+        kind: what it has to be.
+        version: the schema version that it has to have.
+        needed: names of metadata that it has to hold.
 
     Returns:
         The table and its metadata.
 
     Raises:
-        InputError: the file is missing, is no Parquet file, holds another kind of table or another schema version.
+        InputError: the file is missing, is no Parquet file, holds another kind of table or another schema version, or
+            lacks metadata.
     """
     path = existing_file(path, kind)
     try:
@@ -83,6 +92,12 @@ def read_table(path: str | Path, kind: str, version: int) -> tuple[pa.Table, dic
     if facts.get("schema_version") != str(version):
         written = facts.get("schema_version")
         raise InputError(f"{path} has schema version {written}, this medino reads {version}; make the {kind} again")
+    missing = [name for name in needed if name not in facts]
+    if missing:
+        raise InputError(
+            f"{path} lacks the metadata {', '.join(missing)}: another program has written it anew; "
+            f"make the {kind} again"
+        )
     return table, facts
 
 

@@ -81,9 +81,11 @@ class Manifest:
         """Read a manifest and the rejects beside it.
 
         Raises:
-            InputError: one of the two files is missing, is no such table, or has another schema version.
+            InputError: one of the two files is missing, is no such table, lacks metadata or has another version.
         """
-        table, facts = read_table(path, "manifest", MANIFEST_VERSION)
+        table, facts = read_table(
+            path, "manifest", MANIFEST_VERSION, needed=("roots", "mask_roots", "name", "settings")
+        )
         rejects, _ = read_table(rejects_path(path), "rejects", MANIFEST_VERSION)
         return cls(
             table=table,

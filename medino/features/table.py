@@ -69,9 +69,11 @@ class FeatureTable:
         """Read a table.
 
         Raises:
-            InputError: the file is missing, holds another table, or vectors of differing lengths.
+            InputError: the file is missing, holds another table, lacks metadata, or holds vectors of differing lengths.
         """
-        table, facts = read_table(path, "features", FEATURES_VERSION)
+        table, facts = read_table(
+            path, "features", FEATURES_VERSION, needed=("backbone", "manifest", "transform", "rejects", "facts")
+        )
         table = table.combine_chunks()
         layers = table["layer"].to_numpy()
         poolings = np.asarray(table["pooling"].to_pylist(), dtype=object)

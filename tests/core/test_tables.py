@@ -60,6 +60,14 @@ def test_another_kind_version_or_file_is_refused_in_words(tmp_path: Path) -> Non
         read_table(tmp_path / "none.parquet", "manifest", 3)
 
 
+def test_a_table_that_lost_its_metadata_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    write_table(path, table(), "manifest", 3, {"roots": "[]"})
+    assert read_table(path, "manifest", 3, needed=("roots",))[1]["roots"] == "[]"
+    with pytest.raises(InputError, match=r"t\.parquet lacks the metadata name, settings: .* make the manifest again"):
+        read_table(path, "manifest", 3, needed=("roots", "name", "settings"))
+
+
 def test_a_fingerprint_depends_on_values_not_on_chunks_or_files(tmp_path: Path) -> None:
     whole = table()
     write_table(tmp_path / "t.parquet", whole, "manifest", 1, {})

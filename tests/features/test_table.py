@@ -39,6 +39,16 @@ def test_the_file_says_what_it_was_made_from(tmp_path: Path) -> None:
     assert facts[b"schema_version"] == b"1"
 
 
+def test_a_file_that_lost_its_facts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.parquet"
+    TABLE.write(path)
+    table = pq.read_table(path)
+    facts = {name: value for name, value in table.schema.metadata.items() if name != b"transform"}
+    pq.write_table(table.replace_schema_metadata(facts), path)
+    with pytest.raises(InputError, match="lacks the metadata transform"):
+        FeatureTable.read(path)
+
+
 def test_features_are_put_together_from_layers_and_poolings() -> None:
     np.testing.assert_array_equal(TABLE.vectors("class")[1], VECTORS + 1)
     np.testing.assert_array_equal(TABLE.vectors("mean_patch")[1], -VECTORS[:, :3])
