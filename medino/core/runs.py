@@ -134,6 +134,8 @@ def read_provenance(run: RunFolder) -> dict[str, Any]:
         InputError: it is missing, broken or of another schema version.
     """
     facts = read_json(run.provenance)
+    if not isinstance(facts, dict):
+        raise InputError(f"{run.provenance} holds no provenance; restore it or run again")
     if facts.get("schema_version") != RUN_VERSION:
         raise InputError(
             f"{run.provenance} has schema version {facts.get('schema_version')}, this medino reads {RUN_VERSION}; "
