@@ -22,9 +22,13 @@ class PixelDataset(Dataset[Pixels]):
         neighbours: give a grey slice the slices before and after it as first and third channel
             (`Pixels.stacked`). They are looked for among the manifest's own rows, so that a selection never shows what
             was left out; at the ends, where there is none, the slice itself stands in.
+
+    Raises:
+        InputError: a scanned folder is not there (a disk that is not mounted).
     """
 
     def __init__(self, manifest: Manifest, neighbours: bool = False) -> None:
+        manifest.check_roots()
         self.manifest = manifest
         self._beside = adjacent_slices(manifest) if neighbours else None
 

@@ -1,5 +1,6 @@
 """A manifest's rows become pixels, masks and stacks of adjacent slices."""
 
+import dataclasses
 from pathlib import Path
 
 import nibabel
@@ -109,6 +110,12 @@ def test_a_mask_is_cut_and_turned_like_its_volume(volume: Manifest) -> None:
         mask = dataset.mask(index)
         assert mask.dtype == torch.int64
         assert torch.equal(mask, dataset[index].values[0].long() % 3)
+
+
+def test_a_disk_that_is_away_is_said_before_anything_is_read(volume: Manifest, tmp_path: Path) -> None:
+    for gone in ({"roots": (tmp_path / "away",)}, {"mask_roots": (tmp_path / "away",)}):
+        with pytest.raises(InputError, match="away is not there"):
+            PixelDataset(dataclasses.replace(volume, **gone))
 
 
 def test_a_row_without_a_mask_is_said_in_words(volume: Manifest) -> None:
