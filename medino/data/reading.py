@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +13,19 @@ from medino.data.schema import Sample
 
 NOT_AN_IMAGE = "not a DICOM, NIfTI, PNG, JPEG or TIFF file"
 
+DECODER_DIED = "the decoder ended its process on this file: damaged, or made to do so"
+AT_ONCE = 16
+"""Tasks that a process is handed together."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def read_all(function: Callable[[T], R], tasks: Sequence[T], workers: int, description: str) -> Iterator[R]:
+def read_all(function: Callable[[T], R], tasks: Sequence[T], workers: int, description: str) -> Iterator[R | str]:
     """Apply a function of this module to all tasks, in their order, and show progress.
+
+    With several workers a decoder that takes its process with it (a fault in a library written in C) costs one file:
+    the answer for that one is `DECODER_DIED`.
 
     Args:
         function: what to do with one task.
@@ -27,8 +36,34 @@ def read_all(function: Callable[[T], R], tasks: Sequence[T], workers: int, descr
     if workers <= 1:
         yield from track(map(function, tasks), description, total=len(tasks))
         return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from track(pool.map(function, tasks, chunksize=16), description, total=len(tasks))
+    yield from track(_in_processes(function, tasks, workers), description, total=len(tasks))
+
+
+def _in_processes(function: Callable[[T], R], tasks: Sequence[T], workers: int) -> Iterator[R | str]:
+    done = 0
+    while done < len(tasks):
+        try:
+            with ProcessPoolExecutor(workers) as pool:
+                for answer in pool.map(function, islice(tasks, done, None), chunksize=AT_ONCE):
+                    yield answer
+                    done += 1
+        except BrokenProcessPool:
+            # Which file it was is not said: from here on each has a process of its own, until the culprit is found.
+            for answer in _one_by_one(function, tasks[done:]):
+                yield answer
+                done += 1
+
+
+def _one_by_one(function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R | str]:
+    """The answers up to and with the first task that ends its process."""
+    for task in tasks:
+        try:
+            with ProcessPoolExecutor(1) as pool:
+                answer = pool.submit(function, task).result()
+        except BrokenProcessPool:
+            yield DECODER_DIED
+            return
+        yield answer
 
 
 def frames_or_reason(task: tuple[Path, int]) -> list[dict[str, Any]] | str:
