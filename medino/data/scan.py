@@ -99,6 +99,12 @@ def scan(
         raise _nothing_readable(rejects)
     notes = [f"{found.repeated} links or paths lead to what is listed already"] if found.repeated else []
     samples = _samples(images, table, secret, notes)
+    segmentations = sum(sample.modality == "SEG" for sample in samples)
+    if segmentations:
+        notes.append(
+            f"{segmentations} of {len(samples)} images are frames of DICOM segmentations, which show masks; "
+            "leave their files out of what is trained on"
+        )
     if masks is not None:
         samples = with_masks(samples, [image.file for image in images], masks, axis, workers, notes)
     if verify:

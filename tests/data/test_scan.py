@@ -48,6 +48,16 @@ def test_the_header_of_a_dicom_file_fills_its_row(tmp_path: Path) -> None:
     assert row.patient_unit == "patient"
 
 
+def test_segmentations_are_read_and_said_to_be_masks(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "image.dcm", PatientID="7")
+    write_dicom(tmp_path / "mask.dcm", PatientID="7", Modality="SEG")
+    manifest = scan([tmp_path], key=KEY)
+    assert list(manifest.column("modality")) == ["DX", "SEG"]
+    assert any(
+        note.startswith("1 of 2 images are frames of DICOM segmentations") for note in manifest.settings["notes"]
+    )
+
+
 def test_hidden_files_links_in_circles_and_repeats_are_passed_over(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_png(data / "a" / "1.png")
