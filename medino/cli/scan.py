@@ -19,6 +19,12 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=str, help="folders and files to scan")
     parser.add_argument("-o", "--output", type=str, required=True, help="the manifest to write, a .parquet file")
     parser.add_argument(
+        "--name",
+        type=str,
+        default="cohort",
+        help="what figures, tables and reports call these images; no person's name",
+    )
+    parser.add_argument(
         "--labels",
         type=str | None,
         help="CSV file with a column path, image, series, study or patient, a column label, and where wanted patient "
@@ -76,7 +82,7 @@ def run(config: Namespace) -> None:
         split_fractions=config.split_fractions and dict(zip(SPLITS, config.split_fractions, strict=True)),
         seed=config.seed,
         ignore=[output, rejects_path(output)],
-        name=output.stem,
+        name=config.name,
         workers=config.workers,
     )
     manifest.write(output)
