@@ -12,24 +12,24 @@ from medino.data.pixels import Pixels, Window
 
 @dataclass(frozen=True)
 class NamedWindow:
-    """A window and where its numbers come from."""
+    """A window and what is known of where its numbers come from."""
 
     window: Window
     source: str
 
 
-_RADIOPAEDIA = "Radiopaedia, 'Windowing (CT)'"
+_COMMON = "a common display setting; viewers differ by some 100 HU"
 
 WINDOW_PRESETS: dict[str, NamedWindow] = {
-    "lung": NamedWindow(Window(-600, 1500), _RADIOPAEDIA),
-    "mediastinum": NamedWindow(Window(50, 350), _RADIOPAEDIA),
-    "soft_tissue": NamedWindow(Window(40, 400), f"{_RADIOPAEDIA}, inside its range of 20 to 60 and 350 to 400"),
-    "liver": NamedWindow(Window(60, 160), "a narrow preset common on workstations; Radiopaedia has 30 and 150"),
-    "bone": NamedWindow(Window(400, 1800), _RADIOPAEDIA),
-    "brain": NamedWindow(Window(40, 80), _RADIOPAEDIA),
-    "subdural": NamedWindow(Window(75, 215), f"{_RADIOPAEDIA}, the middle of its range of 50 to 100 and 130 to 300"),
+    "lung": NamedWindow(Window(-600, 1500), _COMMON),
+    "mediastinum": NamedWindow(Window(50, 350), _COMMON),
+    "soft_tissue": NamedWindow(Window(40, 400), _COMMON),
+    "liver": NamedWindow(Window(60, 160), "a common display setting, narrow"),
+    "bone": NamedWindow(Window(400, 1800), _COMMON),
+    "brain": NamedWindow(Window(40, 80), "a common display setting, narrow"),
+    "subdural": NamedWindow(Window(75, 215), "the middle of the settings in use, which differ by some 100 HU"),
 }
-"""CT windows by name, centre and width in Hounsfield units."""
+"""CT windows by name, centre and width in Hounsfield units. None has an official value."""
 
 CT_CHANNELS = ("lung", "soft_tissue", "bone")
 """What `channels="windows"` shows of a CT: air, tissue and bone each at their own contrast."""

@@ -15,11 +15,10 @@ CENTER_SHIFT = 0.15
 """The centre moves by at most this share of the window's width."""
 
 WIDTH_FACTOR = 1.5
-"""The width is multiplied by a factor between 1 / 1.5 and 1.5: readers' windows for one organ differ by about as much
-(lung: 1200 to 2000 HU wide)."""
+"""The width is multiplied by a factor between 1 / 1.5 and 1.5; like the others here, our choice, not a measurement."""
 
 GAMMA_FACTOR = 1.5
-"""The exponent lies between 1 / 1.5 and 1.5: the spread of display curves and of post-processing of radiographs."""
+"""The exponent lies between 1 / 1.5 and 1.5, for the curves that displays and post-processing add."""
 
 NOISE_SIGMA = 0.05
 """Highest standard deviation of the noise, as a share of the window."""

@@ -12,17 +12,17 @@ import torch
 
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
 EOSIN = (0.072, 0.990, 0.105)
-"""Optical density of the two stains in red, green and blue (Ruifrok and Johnston, table 1), normalised below."""
+"""Optical density of the two stains in red, green and blue (Ruifrok and Johnston), normalised below."""
 
 DARKEST = 1 / 255
 """Intensities below one grey level of 8 bits are raised to it: the density of black is infinite."""
 
 SCALE_REACH = 0.2
-"""Each stain's amount is multiplied by a factor within 1 -+ this (Tellez: 0.05 light, 0.2 strong)."""
+"""Each stain's amount is multiplied by a factor within 1 -+ this; our choice, not a published value."""
 
 SHIFT_REACH = 0.05
-"""Each stain's amount is shifted by at most this, in natural optical density. A shift stains the empty slide too, so
-that it stays at the light end of what was published."""
+"""Each stain's amount is shifted by at most this, in natural optical density; a shift stains the empty slide too, so
+that it stays small."""
 
 
 def _stain_matrix() -> torch.Tensor:
