@@ -1,8 +1,11 @@
 """Runs one verb, and turns what goes wrong into one line and an exit status."""
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 from medino.cli.parser import verb_parser
 from medino.core import MedinoError
@@ -22,12 +25,13 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
         The exit status; errors that the user can act on are printed on one line of standard error.
     """
     try:
-        if verb in LIGHTNING_VERBS:
-            import_module("medino.cli.lightning").run(verb, list(words))
-        else:
-            module = import_module(f"medino.cli.{verb}")
-            parser = verb_parser(verb, module.configure)
-            module.run(parser.parse_args(with_underscores(words)))
+        with one_line_warnings(verb):
+            if verb in LIGHTNING_VERBS:
+                import_module("medino.cli.lightning").run(verb, list(words))
+            else:
+                module = import_module(f"medino.cli.{verb}")
+                parser = verb_parser(verb, module.configure)
+                module.run(parser.parse_args(with_underscores(words)))
     except MedinoError as error:
         print(f"medino {verb}: error: {error}", file=sys.stderr)
         return error.exit_status
@@ -35,6 +39,20 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
         print(f"medino {verb}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def one_line_warnings(verb: str) -> Iterator[None]:
+    """Show warnings as the command's own words: without the place in the code, which the user can't act on."""
+
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
+        print(f"medino {verb}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    usual, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def with_underscores(words: Sequence[str]) -> list[str]:
