@@ -49,8 +49,8 @@ def _in_processes(function: Callable[[T], R], tasks: Sequence[T], workers: int) 
                     done += 1
         except BrokenProcessPool:
             # Which file it was is not said: from here on each has a process of its own, until the culprit is found.
-            for answer in _one_by_one(function, tasks[done:]):
-                yield answer
+            for answer_or_death in _one_by_one(function, tasks[done:]):
+                yield answer_or_death
                 done += 1
 
 
