@@ -9,7 +9,7 @@ from medino.core import InputError
 from medino.data import Manifest
 from medino.probes.bootstrap import patient_counts
 from medino.probes.episodes import check_enough_patients, draw_support
-from medino.probes.units import Units
+from medino.probes.units import Units, first_come
 
 
 class Design:
@@ -27,7 +27,7 @@ class Design:
         classes: the labels of train and test units, sorted (C).
         test: (N,) indices of the test units.
         targets: (N,) their classes, as indices.
-        test_patients: keyed hashes of the test patients, sorted.
+        test_patients: keyed hashes of the test patients, in the order of their units.
 
     Raises:
         InputError: labels or splits can't carry the study.
@@ -50,9 +50,7 @@ class Design:
             check_enough_patients(units.labels[self.train], units.patients[self.train], self.classes, number)
         code = {label: place for place, label in enumerate(self.classes)}
         self.targets = np.array([code[label] for label in units.labels[self.test]])
-        self.test_patients, self._patient_of_unit = np.unique(
-            units.patients[self.test].astype(str), return_inverse=True
-        )
+        self.test_patients, _, self._patient_of_unit = first_come(units.patients[self.test])
 
     def _check_classes(self) -> None:
         """Refuse one class only, a class that is never tested, and patients on both sides."""

@@ -38,7 +38,7 @@ def draw_support(
     """Draw one support set.
 
     Args:
-        labels: (U,) labels of the units that may be drawn.
+        labels: (U,) labels of the units that may be drawn, in an order that does not depend on hashes.
         patients: (U,) their patients.
         classes: the classes of the study, in order.
         shots: units a class, each from another patient.
@@ -52,7 +52,7 @@ def draw_support(
     chosen = []
     for label in classes:
         of_class = np.flatnonzero(labels == label)
-        owners = np.unique(patients[of_class].astype(str))
+        owners = list(dict.fromkeys(patients[of_class].tolist()))
         for owner in generator.choice(owners, size=shots, replace=False):
             chosen.append(generator.choice(of_class[patients[of_class] == owner]))
     return np.array(chosen)

@@ -14,7 +14,10 @@ UNIT_COLUMNS = {"image": "sample_id", "series": "series", "study": "study", "pat
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """The labelled units of a manifest, in the order of their ids.
+    """The labelled units of a manifest, in the order of their files' places.
+
+    Neither the manifest's order of rows nor the key that ids are hashed with moves what is drawn from them: a study
+    with one seed gives the same numbers for every key.
 
     Attributes:
         ids: (U,) keyed hashes.
@@ -59,9 +62,9 @@ def labelled_units(manifest: Manifest, unit: str, left_out: frozenset[str] = fro
     rows = np.flatnonzero(labelled & ~np.isin(sample_ids, list(left_out)))
     if not len(rows):
         raise InputError(f"none of the labelled samples of {manifest.name} could be decoded; see the list of rejects")
-    ids, first, inverse = np.unique(
-        manifest.column(UNIT_COLUMNS[unit])[rows].astype(str), return_index=True, return_inverse=True
-    )
+    places = [manifest.column(name)[rows] for name in ("frame", "path", "root")]
+    rows = rows[np.lexsort([place.astype(kind) for place, kind in zip(places, (int, str, int), strict=True)])]
+    ids, first, inverse = first_come(manifest.column(UNIT_COLUMNS[unit])[rows])
     values = {}
     for name in ("label", "patient", "split"):
         of_sample = manifest.column(name)[rows]
@@ -80,6 +83,20 @@ def labelled_units(manifest: Manifest, unit: str, left_out: frozenset[str] = fro
         sample_ids=sample_ids[rows],
         unit_of_sample=inverse,
     )
+
+
+def first_come(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct names in the order of their first appearance.
+
+    Args:
+        names: (N,) strings.
+
+    Returns:
+        (U,) the names, (U,) where each appears first, and (N,) the index of each one's name.
+    """
+    distinct, first, inverse = np.unique(names.astype(str), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return distinct[order], first[order], np.argsort(order)[inverse]
 
 
 def unit_vectors(units: Units, table: FeatureTable, features: str, name: str) -> np.ndarray:

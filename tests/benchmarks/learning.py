@@ -163,7 +163,8 @@ def compare(evidence: list[pa.Table], shots: int) -> Score:
             predictions.append(np.array(part["predicted"].to_pylist()).reshape(EPISODES, -1))
     one_episode = part.slice(0, len(part) // EPISODES)
     targets = np.array(one_episode["target"].to_pylist())
-    patients, of_unit = np.unique(one_episode["patient"].to_pylist(), return_inverse=True)
+    patients = list(dict.fromkeys(one_episode["patient"].to_pylist()))
+    of_unit = [patients.index(patient) for patient in one_episode["patient"].to_pylist()]
     drawn = patient_counts(len(patients), REPLICATES, seed=0)[:, of_unit]
     everyone = np.ones((1, len(targets)), dtype=np.float32)
 

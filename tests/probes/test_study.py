@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import time
 
 import numpy as np
@@ -65,9 +66,10 @@ def test_the_paired_interval_can_be_computed_again_from_the_outcomes(evidence: p
     rows = of_kind(rows, "outcome", episode=0)
     targets, patients = np.array(rows["target"].to_pylist()), np.array(rows["patient"].to_pylist())
     counts = patient_counts(len(set(patients)), STUDY.replicates, STUDY.seed)
+    place = {patient: index for index, patient in enumerate(dict.fromkeys(patients.tolist()))}
     replicates = []
     for replicate in counts:
-        weights = replicate[np.unique(patients, return_inverse=True)[1]]
+        weights = replicate[[place[patient] for patient in patients]]
         present = [c for c in np.unique(targets) if weights[targets == c].sum()]
         value = {
             backbone: np.mean(
@@ -161,6 +163,29 @@ def test_a_study_repeats_itself_and_another_seed_draws_others(make_manifest, mak
     first = STUDY.run(features, manifest)
     assert first.equals(STUDY.run(features, manifest))
     assert not first.equals(dataclasses.replace(STUDY, seed=1).run(features, manifest))
+
+
+def test_neither_the_key_nor_the_order_of_the_rows_changes_a_number(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = make_features(manifest)
+    renamed = manifest
+    for name in ("sample_id", "patient", "study", "series"):
+        hashes = [hashlib.blake2b(value.encode()).hexdigest() for value in manifest.column(name)]
+        renamed = renamed.with_column(name, hashes)
+    order = np.random.default_rng(0).permutation(len(manifest))
+    turned = renamed.select(order)
+    same = dataclasses.replace(
+        features,
+        sample_ids=turned.column("sample_id"),
+        blocks={block: vectors[order] for block, vectors in features.blocks.items()},
+        manifest=turned.fingerprint,
+    )
+    for unit in ("image", "patient"):
+        study = dataclasses.replace(STUDY, unit=unit)
+        first, second = study.run({"start": features}, manifest), study.run({"start": same}, turned)
+        for one, other in zip(summaries(first), summaries(second), strict=True):
+            assert (one.low, one.high, one.spread) == pytest.approx((other.low, other.high, other.spread), abs=1e-6)
+            assert one.value == pytest.approx(other.value, abs=1e-6)
 
 
 def test_patients_seen_are_counted_for_the_backbone_that_saw_them(make_manifest, make_features) -> None:
