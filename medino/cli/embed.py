@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medino.core import InputError, RunFolder, read_provenance
+from medino.core import InputError, patients_seen_by
 
 if TYPE_CHECKING:
     from medino.data import Manifest
@@ -85,7 +85,9 @@ def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":
     facts: dict[str, Any] = {}
     if config.weights:
         backbone = load_backbone(config.weights)
-        facts = facts_of_run(Path(config.weights))
+        # So that a study can count them among its test patients, or say that nobody can.
+        seen = patients_seen_by(config.weights, manifest.settings.get("key_id"))
+        facts = {} if seen == [] else {"pretraining_patients": seen}
     else:
         backbone = build_backbone(config.backbone, seed=config.seed)
         facts = {"untrained": True, "seed": config.seed}
@@ -101,14 +103,6 @@ def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":
         num_workers=config.workers,
         facts=facts,
     )
-
-
-def facts_of_run(weights: Path) -> dict[str, Any]:
-    """The patients that a run's backbone saw, so that a study can count them among its test patients."""
-    run = RunFolder(weights if weights.is_dir() else weights.parent)
-    if not run.provenance.is_file() or (weights.is_file() and weights.resolve() != run.backbone.resolve()):
-        return {}
-    return {"pretraining_patients": read_provenance(run)["pretraining_patients"]}
 
 
 def chosen_device(name: str) -> str:

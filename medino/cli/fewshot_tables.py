@@ -50,7 +50,8 @@ def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
         before = (shots, probe)
         any_row = next(iter(metrics.values()))
         cells = [_cell(metrics[metric], signed) if metric in metrics else "" for metric in METRICS]
-        table.add_row(str(shots), probe, name, *cells, f"{any_row.patients} ({any_row.patients_seen})")
+        seen = "not known" if any_row.patients_seen is None else any_row.patients_seen
+        table.add_row(str(shots), probe, name, *cells, f"{any_row.patients} ({seen})")
     return table
 
 

@@ -1,8 +1,6 @@
 """What `medino test` leaves of a segmentation: its cases and means as evidence in the run's folder."""
 
-from pathlib import Path
-
-from medino.core import RunFolder, read_provenance
+from medino.core import RunFolder, patients_seen_by
 from medino.probes import append_evidence
 from medino.segmentation import Segmentation, SegmentationData, segmentation_evidence
 
@@ -25,15 +23,7 @@ def keep_test_results(run: RunFolder, model: Segmentation, data: SegmentationDat
         features="last" if layers == [config.depth - 1] else f"blocks {', '.join(map(str, layers))}",
         head=str(model.hparams["head"]),
         patient_unit=data.manifest.patient_unit,
-        pretraining_patients=patients_seen(weights),
+        pretraining_patients=patients_seen_by(weights, data.manifest.settings.get("key_id")) if weights else (),
         seed=model.seed,
     )
     append_evidence(run.evidence, rows)
-
-
-def patients_seen(weights: str | None) -> list[str]:
-    """Keyed hashes of the patients that a backbone was pretrained on, where its file lies in a run's folder."""
-    if weights is None:
-        return []
-    run = RunFolder(Path(weights).parent)
-    return list(read_provenance(run)["pretraining_patients"]) if run.provenance.is_file() else []

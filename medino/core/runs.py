@@ -142,3 +142,25 @@ def read_provenance(run: RunFolder) -> dict[str, Any]:
             "read it with the version that wrote it"
         )
     return facts
+
+
+def patients_seen_by(weights: str | Path, key_id: str | None) -> list[str] | None:
+    """The patients whose images a backbone was pretrained on, where it is a run's.
+
+    Args:
+        weights: the backbone's file, or the folder of its run.
+        key_id: names the key of the patients that these are to be compared with; None where that is not known.
+
+    Returns:
+        Keyed hashes, none for a backbone that is not a run's. None where the run's patients were hashed with another
+        key: then nobody can tell who of them is among others.
+    """
+    weights = Path(weights)
+    run = RunFolder(weights if weights.is_dir() else weights.parent)
+    if not run.provenance.is_file() or (weights.is_file() and weights.resolve() != run.backbone.resolve()):
+        return []
+    facts = read_provenance(run)
+    key_of_run = facts["fingerprints"].get("key")
+    if facts["pretraining_patients"] and None not in (key_id, key_of_run) and key_id != key_of_run:
+        return None
+    return list(facts["pretraining_patients"])

@@ -90,7 +90,7 @@ def episode_rows(metric: str, result: MetricResult, where: Mapping[str, object])
 
 
 def summary_row(
-    design: Design, metric: str, result: MetricResult, seen: frozenset[str], where: Mapping[str, object]
+    design: Design, metric: str, result: MetricResult, seen: frozenset[str] | None, where: Mapping[str, object]
 ) -> pa.Table:
     """One row: the mean over episodes, its interval over test patients, its spread over support draws.
 
@@ -98,7 +98,7 @@ def summary_row(
         design: the study's design.
         metric: its name.
         result: its values.
-        seen: patients seen in pretraining, whether tested or not.
+        seen: patients seen in pretraining, whether tested or not; None where nobody can tell.
         where: the columns that say of what the row is.
     """
     low, high = percentile_interval(result.replicates)
@@ -111,6 +111,6 @@ def summary_row(
         high=high,
         spread=float(result.episodes.std(ddof=1)) if len(result.episodes) > 1 else None,
         patients=len(design.test_patients),
-        patients_seen=len(seen & set(design.test_patients)),
+        patients_seen=None if seen is None else len(seen & set(design.test_patients)),
         **where,
     )

@@ -35,7 +35,9 @@ class EvidenceRow:
     high: float | None = column("upper end of it", None)
     spread: float | None = column("standard deviation over support draws", None)
     patients: int | None = column("number of test patients", None)
-    patients_seen: int | None = column("how many of them were seen unlabelled in pretraining", None)
+    patients_seen: int | None = column(
+        "how many of them were seen unlabelled in pretraining; null where nobody can tell", None
+    )
     compared_with: str | None = column("the other backbone of a paired difference", None)
     unit_id: str | None = column("keyed hash of the unit", None)
     patient: str | None = column("keyed hash of its patient", None)

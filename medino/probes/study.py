@@ -89,7 +89,7 @@ class FewShotStudy:
             manifest: with labels and splits.
             pretraining_patients: keyed hashes of patients seen unlabelled in pretraining: by backbone, or one
                 collection for all. Those that a table of features names itself (its fact `pretraining_patients`) are
-                added.
+                added; where that fact is None, nobody can tell (their hashes are of another key).
 
         Returns:
             Evidence: `support`, `outcome`, `episode` and `summary` rows (see `EvidenceRow`).
@@ -132,7 +132,7 @@ class FewShotStudy:
         self,
         design: Design,
         vectors: Mapping[str, np.ndarray],
-        seen: Mapping[str, frozenset[str]],
+        seen: Mapping[str, frozenset[str] | None],
         baseline: str,
         shared: Mapping[str, str],
     ) -> Iterator[pa.Table]:
@@ -154,7 +154,7 @@ class FewShotStudy:
                 if name != baseline:
                     difference = result.minus(found[shots, probe, baseline][metric])
                     compared = {**where, "compared_with": baseline}
-                    yield summary_row(design, metric, difference, seen[name] | seen[baseline], compared)
+                    yield summary_row(design, metric, difference, _by_either(seen[name], seen[baseline]), compared)
 
 
 def probe_scores(probe: str, vectors: np.ndarray, support: np.ndarray, design: Design) -> np.ndarray:
@@ -174,7 +174,15 @@ def probe_scores(probe: str, vectors: np.ndarray, support: np.ndarray, design: D
     return np.concatenate(parts).astype(np.float32)
 
 
-def _seen(name: str, table: FeatureTable, given: Collection[str] | Mapping[str, Collection[str]]) -> frozenset[str]:
-    """The patients that a backbone saw in pretraining."""
+def _seen(
+    name: str, table: FeatureTable, given: Collection[str] | Mapping[str, Collection[str]]
+) -> frozenset[str] | None:
+    """The patients that a backbone saw in pretraining; None where nobody can tell."""
     of_backbone = given.get(name, ()) if isinstance(given, Mapping) else given
-    return frozenset(of_backbone) | frozenset(table.facts.get("pretraining_patients", ()))
+    of_table = table.facts.get("pretraining_patients", ())
+    return None if of_table is None else frozenset(of_backbone) | frozenset(of_table)
+
+
+def _by_either(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """The patients that either of two backbones saw; None where nobody can tell of one."""
+    return None if one is None or other is None else one | other

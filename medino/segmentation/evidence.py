@@ -19,7 +19,7 @@ def segmentation_evidence(
     features: str,
     head: str,
     patient_unit: str,
-    pretraining_patients: Collection[str] = (),
+    pretraining_patients: Collection[str] | None = (),
     seed: int = 0,
 ) -> list[EvidenceRow]:
     """Rows of evidence: an `outcome` for each case, class and metric, then a `summary` for each class and metric.
@@ -36,7 +36,8 @@ def segmentation_evidence(
         features: the layers used.
         head: name of the head.
         patient_unit: what stands for the patient, as the manifest says.
-        pretraining_patients: keyed hashes of the patients whose images the backbone was pretrained on.
+        pretraining_patients: keyed hashes of the patients whose images the backbone was pretrained on; None where
+            nobody can tell whether they are among these.
         seed: of the resamples.
     """
     where: dict[str, Any] = {
@@ -49,7 +50,8 @@ def segmentation_evidence(
         "patient_unit": patient_unit,
     }
     patients = list(dict.fromkeys(result.patient for result in results))
-    where_summary = {**where, "patients_seen": len(set(patients) & set(pretraining_patients))}
+    seen = None if pretraining_patients is None else len(set(patients) & set(pretraining_patients))
+    where_summary = {**where, "patients_seen": seen}
     column = {patient: index for index, patient in enumerate(patients)}
     resamples = patient_counts(len(patients), REPLICATES, seed)
 

@@ -85,6 +85,8 @@ class RunRecorder(Callback):
         if data is not None:
             facts |= {"images_seen": steps * data.batch_size, "rejected_samples": len(self.rejects)}
             fingerprints["manifest"] = data.fingerprint
+            if key := data.manifest.settings.get("key_id"):
+                fingerprints["key"] = key
             patients, unit = data.patients, data.manifest.patient_unit
         save_backbone(module.core.teacher.backbone, run.backbone, facts)
         write_provenance(

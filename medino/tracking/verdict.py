@@ -46,7 +46,12 @@ def cautions(row: EvidenceRow) -> list[str]:
             f"Nobody knows the patient of every image here: what counts as one patient is {_unit_in_words(row)}. "
             "Images of one person may lie on both sides of a split, and the intervals may be too narrow."
         )
-    if row.patients_seen:
+    if row.patients_seen is None:
+        said.append(
+            "Nobody can tell whether test patients were seen, without labels, while the backbone was adapted: its "
+            "patients were hashed with another key. Scan both sets with one key to find out."
+        )
+    elif row.patients_seen:
         said.append(
             f"{row.patients_seen} of {row.patients} test patients were seen, without labels, while the backbone was "
             "adapted. On new patients the gain may be smaller."
@@ -54,6 +59,11 @@ def cautions(row: EvidenceRow) -> list[str]:
     if row.patients is not None and row.patients < FEW_PATIENTS:
         said.append(f"With {row.patients} test patients the intervals themselves are unsure.")
     return said
+
+
+def seen_or_unknown(row: EvidenceRow) -> float:
+    """Orders rows by what has to be said of them: unknown above any number of test patients seen."""
+    return math.inf if row.patients_seen is None else row.patients_seen
 
 
 def _unit_in_words(row: EvidenceRow) -> str:

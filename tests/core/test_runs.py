@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medino.core import InputError, RunFolder, read_provenance, write_json, write_provenance
+from medino.core import InputError, RunFolder, patients_seen_by, read_provenance, write_json, write_provenance
 
 
 def written(path: Path, **notes: object) -> RunFolder:
@@ -12,7 +12,7 @@ def written(path: Path, **notes: object) -> RunFolder:
     write_provenance(
         run,
         seed=3,
-        fingerprints={"weights": "w", "manifest": "m"},
+        fingerprints={"weights": "w", "manifest": "m", "key": "k1"},
         pretraining_patients=["p2", "p1", "p2"],
         patient_unit="patient",
         notes=notes,
@@ -24,7 +24,7 @@ def test_provenance_comes_back_with_each_patient_once(tmp_path: Path) -> None:
     facts = read_provenance(written(tmp_path / "run", steps=7))
     assert (facts["seed"], facts["steps"], facts["patient_unit"]) == (3, 7, "patient")
     assert facts["pretraining_patients"] == ["p1", "p2"]
-    assert list(facts["fingerprints"]) == ["manifest", "weights"]
+    assert list(facts["fingerprints"]) == ["key", "manifest", "weights"]
     assert {"python", "medino", "torch"} <= set(facts["versions"])
 
 
@@ -36,6 +36,20 @@ def test_a_run_is_opened_by_its_provenance(tmp_path: Path) -> None:
         RunFolder.existing(tmp_path / "other")
     with pytest.raises(InputError, match="none does not exist"):
         RunFolder.existing(tmp_path / "none")
+
+
+def test_a_runs_backbone_brings_the_patients_it_saw_and_other_weights_none(tmp_path: Path) -> None:
+    run = written(tmp_path / "run")
+    run.backbone.touch()
+    (run.path / "start.safetensors").touch()
+    for weights in (run.path, run.backbone):
+        assert patients_seen_by(weights, "k1") == patients_seen_by(weights, None) == ["p1", "p2"]
+    for weights in (run.path / "start.safetensors", tmp_path / "elsewhere.safetensors"):
+        assert patients_seen_by(weights, "k1") == []
+
+
+def test_patients_hashed_with_another_key_are_not_counted_as_unseen(tmp_path: Path) -> None:
+    assert patients_seen_by(written(tmp_path / "run").path, "k2") is None
 
 
 def test_provenance_of_another_version_or_of_no_run_is_refused(tmp_path: Path) -> None:

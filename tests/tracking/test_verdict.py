@@ -57,6 +57,10 @@ def test_patients_seen_before_few_patients_and_unknown_patients_are_said() -> No
     assert "the file or the patient" in said
 
 
+def test_patients_that_nobody_can_tell_apart_are_not_called_unseen() -> None:
+    assert "Nobody can tell whether test patients were seen" in cautions(replace(ROW, patients_seen=None))[0]
+
+
 def score(backbone: str, value: float, **changes: object) -> EvidenceRow:
     return replace(ROW, **{"backbone": backbone, "value": value, "compared_with": None, **changes})
 

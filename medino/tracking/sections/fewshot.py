@@ -10,7 +10,7 @@ from medino.tracking import html
 from medino.tracking.figures import draw_fewshot, to_svg
 from medino.tracking.names import backbone_order, capital, features_name, metric_name, probe_name
 from medino.tracking.report import Section
-from medino.tracking.verdict import cautions, in_a_word
+from medino.tracking.verdict import cautions, in_a_word, seen_or_unknown
 
 METRICS = ("balanced_accuracy", "auroc")
 """Drawn in this order; the table holds whatever was measured."""
@@ -41,9 +41,7 @@ def _study_html(
     name = f"{dataset}, {features_name(features)}, unit: {unit}"
     patients = max((row.patients or 0 for row in rows), default=0)
     parts = [html.heading(name)]
-    parts.extend(
-        html.paragraph(text, "caution") for text in cautions(max(rows, key=lambda row: row.patients_seen or 0))
-    )
+    parts.extend(html.paragraph(text, "caution") for text in cautions(max(rows, key=seen_or_unknown)))
     for metric in METRICS:
         if any(row.metric == metric for row in rows):
             caption = (
@@ -75,15 +73,18 @@ def _lines(rows: Sequence[EvidenceRow]) -> list[tuple[str, int | None]]:
     return sorted({(row.probe, row.shots) for row in rows}, key=lambda line: (probes.index(line[0]), line[1] or 0))
 
 
+def _most_seen(rows: Sequence[EvidenceRow], backbone: str) -> str:
+    most = max((row for row in rows if row.backbone == backbone), key=seen_or_unknown).patients_seen
+    return "not known how many" if most is None else str(most)
+
+
 def _scores(rows: Sequence[EvidenceRow], order: Sequence[str]) -> Markup:
     of = {(row.probe, row.shots, row.backbone): row for row in rows}
     lines = [
         (probe_name(probe), shots, *(_score(of.get((probe, shots, backbone))) for backbone in order))
         for probe, shots in _lines(rows)
     ]
-    seen = ", ".join(
-        f"{max(row.patients_seen or 0 for row in rows if row.backbone == backbone)} by {backbone}" for backbone in order
-    )
+    seen = ", ".join(f"{_most_seen(rows, backbone)} by {backbone}" for backbone in order)
     caption = (
         f"{capital(metric_name(rows[0].metric))}: mean over support draws, 95 % interval over {_patients(rows)} test "
         f"patients, ± standard deviation over support draws. Test patients seen without labels in pretraining: {seen}."

@@ -7,7 +7,7 @@ from medino.tracking import html
 from medino.tracking.figures import draw_segmentation, to_svg
 from medino.tracking.names import metric_name, probe_name
 from medino.tracking.report import Section
-from medino.tracking.verdict import cautions
+from medino.tracking.verdict import cautions, seen_or_unknown
 
 WORST = 8
 
@@ -23,7 +23,7 @@ def segmentation_section(evidence: pa.Table, title: str = "Segmentation") -> Sec
         of_set = [row for row in rows if row.dataset == dataset]
         own = [case for case in cases if case.dataset == dataset]
         parts.append(html.heading(dataset))
-        most_seen = max(of_set, key=lambda row: row.patients_seen or 0)
+        most_seen = max(of_set, key=seen_or_unknown)
         parts.extend(html.paragraph(text, "caution") for text in cautions(most_seen))
         if any(row.metric == "dice" for row in of_set):
             caption = (
