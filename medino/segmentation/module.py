@@ -1,5 +1,6 @@
 """Segmentation as a LightningModule: a head trained on the patch tokens of a frozen backbone."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
-from medino.core import InputError, TrainingStoppedError, derive_seed, torch_generator
+from medino.core import InputError, derive_seed, torch_generator
 from medino.models import backbone_fingerprint, build_backbone, load_backbone
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import SegmentationData
@@ -18,6 +19,7 @@ from medino.segmentation.frozen import FrozenFeatures
 from medino.segmentation.heads import LAYERS_OF_HEAD, HeadName, build_head, draw_channel_factors
 from medino.segmentation.metrics import CaseResult, case_results, mean_metrics
 from medino.segmentation.writers import MaskWriter, OverlayWriter
+from medino.ssl import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.distributed import all_processes_agree, gather_objects
 
 WINDOWS_AT_ONCE = 4
@@ -48,6 +50,8 @@ class Segmentation(pl.LightningModule):
         token_cache_mb: memory for the token maps of training images that repeat unchanged.
         save_overlays: how many test images to write as figures with both masks drawn in; these show patients' images.
         seed: of the head's initial weights, of dropout, and of the backbone where it has no weights file.
+        max_nonfinite_steps: a step with NaN or infinity in loss or gradient is skipped; after this many in a row the
+            run stops.
 
     Raises:
         InputError: fewer than two classes, an unknown head or preset, or weights that can't be read.
@@ -67,8 +71,11 @@ class Segmentation(pl.LightningModule):
         token_cache_mb: int = 512,
         save_overlays: int = 0,
         seed: int = 0,
+        max_nonfinite_steps: int = 10,
     ) -> None:
         super().__init__()
+        if max_nonfinite_steps < 1:
+            raise InputError(f"max_nonfinite_steps is {max_nonfinite_steps}; give 1 or more")
         if len(class_names) < 2 or len(set(class_names)) < len(class_names):
             raise InputError(f"class_names is {class_names}; give the background and at least one class, each once")
         # Paths can name people, and a checkpoint outlives the run's folder: `weights` is not kept in it.
@@ -87,15 +94,23 @@ class Segmentation(pl.LightningModule):
         self.loss = DiceCELoss(softmax=True, batch=True)
         self.trained_side: torch.Tensor
         self.register_buffer("trained_side", torch.zeros((), dtype=torch.int64))
+        self.max_nonfinite_steps = max_nonfinite_steps
+        self.nonfinite_in_a_row = 0
+        self._loss_is_finite = True
+        self._norm_before: dict[str, Any] = {}
         self.test_results: list[CaseResult] = []
         self._cases: list[CaseResult] = []
 
     def setup(self, stage: str) -> None:
-        """Check that the datamodule fits the head and the backbone.
+        """Check that trainer and datamodule fit the head and the backbone.
 
         Raises:
-            InputError: its classes are not the head's, or its normalisation is not the backbone's.
+            InputError: the precision is float16, the data's classes are not the head's, or its normalisation is not the
+                backbone's.
         """
+        precision = str(self.trainer.precision)
+        if stage == "fit" and precision.startswith("16"):
+            raise InputError(f"precision {precision} is not for training this head; use bf16-mixed or 32-true")
         datamodule = getattr(self.trainer, "datamodule", None)
         if not isinstance(datamodule, SegmentationData):
             return
@@ -144,26 +159,52 @@ class Segmentation(pl.LightningModule):
         return scores
 
     def training_step(self, batch: SegmentationBatch, batch_index: int) -> torch.Tensor:
-        """Dice + cross-entropy of one batch.
-
-        Raises:
-            TrainingStoppedError: it is NaN or infinite, on any process.
-        """
+        """Dice + cross-entropy of one batch."""
         self.trained_side.fill_(max(batch.images.shape[-2:]))
+        self._norm_before = copy.deepcopy(self.head.norm.state_dict())
         maps = self.features.of_batch(batch)
         generators = [
             torch_generator(self.seed, "segmentation_dropout", batch.step, place) for place in batch.positions
         ]
         factors = draw_channel_factors(maps.shape[1], self.dropout, generators).to(maps)
         loss = self.loss_of(self._scores(maps, batch.masks.shape[-2:], factors), batch.masks)
-        if not all_processes_agree(bool(torch.isfinite(loss)), self.device):
-            raise TrainingStoppedError(
-                f"the loss of step {batch.step} is {float(loss.detach())}; this process's samples: "
-                f"{', '.join(batch.sample_ids)}. The last checkpoint is kept; look for NaN in these images, "
-                "or lower the learning rate"
-            )
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
+        self._loss_is_finite = bool(torch.isfinite(loss))
+        if self._loss_is_finite:
+            self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave the head as it was, on all processes alike, where loss or gradient are not finite.
+
+        AdamW leaves a parameter without a gradient alone, its moments too, while the step counts: a resumed run draws
+        the same batches.
+        """
+        gradients = [parameter.grad for parameter in self.head.parameters() if parameter.grad is not None]
+        finite = self._loss_is_finite and all(bool(gradient.isfinite().all()) for gradient in gradients)
+        if all_processes_agree(finite, self.device):
+            self.nonfinite_in_a_row = 0
+            return
+        self.nonfinite_in_a_row += 1
+        self.head.zero_grad(set_to_none=True)
+        self.head.norm.load_state_dict(self._norm_before)
+
+    def on_train_batch_end(self, outputs: Any, batch: SegmentationBatch, batch_index: int) -> None:
+        """Say which samples were skipped; stop where nothing finite comes any more.
+
+        Raises:
+            TrainingStoppedError: `max_nonfinite_steps` in a row were skipped.
+        """
+        if self.nonfinite_in_a_row:
+            reason = "loss or gradient are not finite"
+            report_skipped_step(batch.step, reason, batch.sample_ids)
+            stop_after_skipped_steps(
+                self.trainer,
+                batch.step,
+                reason,
+                self.nonfinite_in_a_row,
+                self.max_nonfinite_steps,
+                "Lower learning_rate, or look at these samples",
+            )
 
     def loss_of(self, scores: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """The loss of scores (B, C, H, W) against class indices (B, H, W)."""

@@ -8,6 +8,7 @@ from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss, view_cross_ent
 from medino.ssl.module import DINOv2
 from medino.ssl.monitors import prototype_use, rankme
 from medino.ssl.networks import Network, build_student
+from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
 from medino.ssl.presets import CONTINUED, DINO_V1, SMALL_SCALE
 from medino.ssl.recorder import RunRecorder
@@ -42,6 +43,8 @@ __all__ = [
     "parameter_rules",
     "prototype_use",
     "rankme",
+    "report_skipped_step",
     "sinkhorn_knopp",
+    "stop_after_skipped_steps",
     "view_cross_entropy",
 ]

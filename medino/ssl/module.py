@@ -4,22 +4,22 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info
 
-from medino.core import InputError, RunFolder, TrainingStoppedError, torch_generator
+from medino.core import InputError, torch_generator
 from medino.models import BackboneConfig, backbone_fingerprint
 from medino.ssl.batch import PretrainingBatch
-from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
-from medino.ssl.distributed import all_processes_agree, all_reduce_mean, gather_objects
+from medino.ssl.checkpointing import RunCheckpoint
+from medino.ssl.distributed import all_processes_agree, all_reduce_mean
 from medino.ssl.monitors import teacher_health
 from medino.ssl.networks import build_student
+from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_groups, parameter_rules, set_step_settings
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, make_schedules
@@ -263,19 +263,20 @@ class DINOv2(pl.LightningModule):
         self.core.student.zero_grad()
         self.skipped_steps += 1
         self.nonfinite_in_a_row += 1
-        sample_ids = [sample_id for part in gather_objects(batch.sample_ids) for sample_id in part]
-        rank_zero_warn(f"step {batch.step} is skipped: {reason}; its samples: {', '.join(sample_ids)}")
+        sample_ids = report_skipped_step(batch.step, reason, batch.sample_ids)
         self.log("skipped_steps", float(self.skipped_steps), batch_size=batch.batch_size)
         return {"skipped": reason, "sample_ids": sample_ids}
 
     def on_train_batch_end(self, outputs: Any, batch: PretrainingBatch, batch_index: int) -> None:
         """Stop at the end of the run, or where nothing finite comes any more."""
-        if self.nonfinite_in_a_row >= self.hparams["max_nonfinite_steps"]:
-            checkpoint = latest_checkpoint(RunFolder(Path(self.trainer.default_root_dir)))
-            kept = f"the last good checkpoint is kept ({checkpoint.name})" if checkpoint else "no checkpoint was due"
-            raise TrainingStoppedError(
-                f"training stopped at step {batch.step}: {outputs['skipped']}, {self.nonfinite_in_a_row} steps in a "
-                f"row; {kept}. Lower base_lr, or look at the samples in skipped_steps.csv"
+        if "skipped" in outputs:
+            stop_after_skipped_steps(
+                self.trainer,
+                batch.step,
+                outputs["skipped"],
+                self.nonfinite_in_a_row,
+                self.hparams["max_nonfinite_steps"],
+                "Lower base_lr, or look at the samples in skipped_steps.csv",
             )
         # Skipped steps don't count in the trainer's own number of steps, which would go on for another epoch.
         if self.next_step >= self.trainer.max_steps:

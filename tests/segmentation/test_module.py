@@ -191,12 +191,49 @@ def test_the_loss_is_cross_entropy_plus_dice() -> None:
     torch.testing.assert_close(module().loss_of(scores, masks), expected)
 
 
-def test_a_loss_that_is_not_finite_stops_training_in_words(shapes: Path, trainer: TrainerMaker) -> None:
-    model = module()
+class OneBadStep(Segmentation):
+    """Its loss is not finite in one step."""
+
+    def __init__(self, bad_step: int, **settings: Any) -> None:
+        super().__init__(list(VALUES), **settings)
+        self.bad_step = bad_step
+        self.state_before: dict[str, torch.Tensor] = {}
+
+    def training_step(self, batch: SegmentationBatch, batch_index: int) -> torch.Tensor:
+        if batch.step == self.bad_step:
+            self.state_before = {key: value.clone() for key, value in self.head.state_dict().items()}
+            batch = batch._replace(images=torch.full_like(batch.images, torch.nan))
+        return super().training_step(batch, batch_index)
+
+    def on_train_batch_end(self, outputs: Any, batch: SegmentationBatch, batch_index: int) -> None:
+        if batch.step == self.bad_step:
+            for key, value in self.head.state_dict().items():
+                assert torch.equal(value, self.state_before[key])
+        super().on_train_batch_end(outputs, batch, batch_index)
+
+
+def test_a_step_that_is_not_finite_is_skipped_with_its_samples_named(shapes: Path, trainer: TrainerMaker) -> None:
+    model, runner = OneBadStep(1, token_cache_mb=0), trainer(4)
+    data = shapes_data(shapes)
+    with pytest.warns(UserWarning, match="step 1 is skipped: loss or gradient are not finite; its samples: ") as said:
+        runner.fit(model, data)
+    assert model.state_before
+    (warning,) = [str(one.message) for one in said if "is skipped" in str(one.message)]
+    assert len(warning.split(", ")) == 7
+    assert runner.global_step == 4
+    assert model.nonfinite_in_a_row == 0
+    assert all(value.isfinite().all() for value in model.head.state_dict().values())
+
+
+def test_nothing_but_steps_that_are_not_finite_stop_training_in_words(shapes: Path, trainer: TrainerMaker) -> None:
+    model = module(max_nonfinite_steps=2)
     with torch.no_grad():
         model.head.classify.weight[0] = float("nan")
-    with pytest.raises(TrainingStoppedError, match="the loss of step 0 is nan"):
-        trainer(3).fit(model, shapes_data(shapes))
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(TrainingStoppedError, match=r"stopped at step 1: .* 2 steps in a row; no checkpoint was due"),
+    ):
+        trainer(5).fit(model, shapes_data(shapes))
 
 
 def test_masks_are_predicted_in_the_values_they_were_given_in(
