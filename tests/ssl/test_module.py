@@ -183,6 +183,7 @@ def test_the_run_folder_holds_backbone_and_provenance(manifest: Path, tmp_path: 
     assert provenance["fingerprints"] == {
         "backbone_before": backbone_fingerprint(tiny_module().core.teacher.backbone),
         "manifest": Manifest.read(manifest).fingerprint,
+        "key": Manifest.read(manifest).settings["key_id"],
     }
 
 
