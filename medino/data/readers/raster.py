@@ -79,7 +79,7 @@ def read_mask(path: Path, frame: int, plane: int | None = None) -> torch.Tensor:
     with decoding("the mask file"), _opened(path) as image:
         _seek(image, frame)
         turn = _orientation(image)
-        values = _oriented(_mask_values(image), turn)
+        values = _oriented(_mask_values(path, image, frame), turn)
     whole = np.rint(values)
     if not np.array_equal(whole, values):
         raise UnreadableImageError("the mask holds values that are not whole numbers")
@@ -93,15 +93,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def _mask_values(image: Image.Image) -> np.ndarray:
+def _mask_values(path: Path, image: Image.Image, frame: int) -> np.ndarray:
     if image.mode in _GREY_MODES:
-        return _grey(image)
+        # Asked first: Pillow forgets the layout as it decodes.
+        spread = _spread(image)
+        return _grey(image) // spread if spread > 1 else _grey(image)
     if image.mode == "P":
         return np.asarray(image)
-    colours = np.asarray(image.convert("RGB"))
+    colours = _colour(path, image, frame)
     if (colours != colours[..., :1]).any():
         raise UnreadableImageError("a mask needs one value a pixel, and this image is in colour")
     return colours[..., 0]
+
+
+def _spread(image: Image.Image) -> int:
+    """By what Pillow multiplies grey values of 2 and of 4 bits, so that they fill 8; 1 for all others."""
+    layout = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
+    return 85 if "L;2" in layout else 17 if "L;4" in layout else 1
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -113,7 +121,9 @@ def _colour(path: Path, image: Image.Image, frame: int) -> np.ndarray:
     if _bits(image) == 16:
         data = path.read_bytes()
         values = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=frame)
-        return _oriented(values[..., :3], _tiff_tag(image, ExifTags.Base.Orientation) or 1)
+        # Grey with alpha comes as two channels; Pillow calls it colour.
+        values = values[..., :3] if values.shape[-1] > 2 else values[..., [0, 0, 0]]
+        return _oriented(values, _tiff_tag(image, ExifTags.Base.Orientation) or 1)
     return np.asarray(image.convert("RGB"))
 
 

@@ -1,5 +1,7 @@
 """PNG, JPEG and TIFF: values as Pillow gives them, sixteen bits kept, rotated as the camera says."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -123,6 +125,35 @@ def test_a_palette_mask_is_its_indices_and_a_grey_one_in_colour_its_grey(tmp_pat
     Image.fromarray(RGB8).save(tmp_path / "colour.png")
     with pytest.raises(UnreadableImageError, match="one value a pixel"):
         read_mask(tmp_path / "colour.png")
+
+
+def write_grey_png(path: Path, bits: int, samples: int, rows: list[bytes], width: int) -> None:
+    """A PNG of rows as they lie in the file, for depths that Pillow does not write (PNG specification, section 5)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, 4 if samples == 2 else 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize(
+    ("bits", "samples", "row", "expected"),
+    [
+        (2, 1, bytes([0b00011011]), [0, 1, 2, 3]),
+        (4, 1, bytes([0x01, 0x2F]), [0, 1, 2, 15]),
+        (16, 1, struct.pack(">4H", 0, 1, 300, 65535), [0, 1, 300, 65535]),
+        (16, 2, struct.pack(">8H", 0, 65535, 1, 65535, 300, 65535, 65535, 65535), [0, 1, 300, 65535]),
+    ],
+)
+def test_a_grey_mask_of_any_depth_keeps_its_numbers_and_an_image_its_channels(
+    tmp_path: Path, bits: int, samples: int, row: bytes, expected: list[int]
+) -> None:
+    write_grey_png(tmp_path / "mask.png", bits, samples, [row] * 3, width=4)
+    pixels = raster.read(tmp_path / "mask.png", 0)
+    assert pixels.values.shape == (describe(tmp_path / "mask.png")[0]["samples_per_pixel"], 3, 4)
+    assert read_mask(tmp_path / "mask.png").tolist() == [expected] * 3
 
 
 def test_broken_files_and_slides_are_said_in_words(tmp_path: Path, shared_data: Path) -> None:
