@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,24 +26,28 @@ import torch
 from medino.core import RunFolder, whole_file
 from medino.data import Manifest, assign_splits, scan
 from medino.features import embed, thumbnail_features
-from medino.models import load_backbone, save_backbone
+from medino.models import build_backbone, load_backbone, save_backbone
 from medino.probes import FewShotStudy, balanced_accuracy_replicates, of_kind, patient_counts, percentile_interval
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
 from medino.tracking import StepProgress
 
 PROBE, REPLICATES, EPISODES = "logistic", 2000, 50
-STEPS, BATCH = 200, 32
+STEPS, BATCH = 100, 32
+OPEN = "untrained, LayerScale 1"
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGE = """# Does pretraining from scratch teach something?
 
-`make bench-learning` ({machine}). The small backbone `mini` (192 wide, 6 blocks, patch 8) is
-trained from scratch by DINOv2's objective at 64 px, {steps} steps of {batch} images, on one half of each set
-without its labels. Few-shot balanced accuracy (logistic regression on the class token, {episodes} support sets) is
-measured on the other half, which the backbone never sees: a quarter of the images for support sets, a quarter for
-tests. Means over {seeds} seeds (initial weights, order, views); the interval of the paired difference is a bootstrap
-over test patients, the same resamples for all seeds and both backbones. The thumbnail is the floor: 12 x 12 pixels
-with colour and gradient histograms.
+`make bench-learning` ({machine}). The small backbone `mini` (192 wide, 6 blocks, patch 8) is trained from scratch by
+DINOv2's objective with the settings of `medino.ssl.SMALL_SCALE` at 64 px, {steps} steps of {batch} images, on one half
+of each set without its labels. Few-shot balanced accuracy (logistic regression on the class token, {episodes} support
+sets) is measured on the other half, which the backbone never sees: a quarter of the images for support sets, a quarter
+for tests. Means over {seeds} seeds (initial weights, order, views); the interval of the paired difference is a
+bootstrap over test patients, the same resamples for all seeds and both backbones.
+
+"Untrained" is the network that training starts from, with LayerScale at 0.1. The same untrained network with
+LayerScale at 1, whose blocks do more, stands beside it. The thumbnail is the floor: 12 x 12 pixels with colour and
+gradient histograms.
 
 {table}
 """
@@ -61,7 +66,7 @@ class ImageSet:
     """
 
     folder: str
-    views: str
+    views: Literal["natural", "radiology", "histology"]
     labels: Callable[[Path], Iterator[tuple[str, str, str | None]]]
     shots: tuple[int, ...]
     unit: str
@@ -102,6 +107,7 @@ class Score:
 
     shots: int
     untrained: float
+    untrained_open: float
     trained: float
     thumbnail: float
     difference: float
@@ -134,8 +140,17 @@ def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int)
     """Train from scratch; the untrained and the trained backbone are left in `run`. Returns seconds."""
     module = DINOv2(**SMALL_SCALE, seed=seed)
     save_backbone(module.core.student.backbone, run / "untrained.safetensors")
+    opened = module.backbone_config.replace(layerscale_init=1.0)
+    save_backbone(build_backbone(opened, seed=seed), run / "open.safetensors")
     data = PretrainingData(
-        str(manifest), batch_size=BATCH, views=images.views, global_size=64, local_size=24, num_workers=1, seed=seed
+        str(manifest),
+        batch_size=BATCH,
+        views=images.views,
+        global_size=64,
+        local_size=24,
+        num_local_crops=4,
+        num_workers=1,
+        seed=seed,
     )
     trainer = pl.Trainer(
         default_root_dir=run,
@@ -153,7 +168,7 @@ def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int)
 
 def compare(evidence: list[pa.Table], shots: int) -> Score:
     """Average the studies of all seeds; the interval resamples the test patients, the same for all of them."""
-    correct: dict[str, list[np.ndarray]] = {"untrained": [], "trained": [], "thumbnail": []}
+    correct: dict[str, list[np.ndarray]] = {name: [] for name in ("untrained", OPEN, "trained", "thumbnail")}
     for table in evidence:
         rows = of_kind(table, "outcome", shots=shots, probe=PROBE).sort_by(
             [("episode", "ascending"), ("unit_id", "ascending")]
@@ -180,6 +195,7 @@ def compare(evidence: list[pa.Table], shots: int) -> Score:
     return Score(
         shots=shots,
         untrained=value["untrained"],
+        untrained_open=value[OPEN],
         trained=value["trained"],
         thumbnail=value["thumbnail"],
         difference=value["trained"] - value["untrained"],
@@ -200,7 +216,11 @@ def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> 
     for seed in seeds:
         run = work / f"seed{seed}"
         seconds.append(pretrain(work / "seen.parquet", run, images, steps, seed))
-        backbones = {"untrained": run / "untrained.safetensors", "trained": RunFolder(run).backbone}
+        backbones = {
+            "untrained": run / "untrained.safetensors",
+            OPEN: run / "open.safetensors",
+            "trained": RunFolder(run).backbone,
+        }
         features = {name: embed(load_backbone(path), unseen) for name, path in backbones.items()}
         features["thumbnail"] = thumbnail_features(unseen)
         study = FewShotStudy(shots=images.shots, episodes=EPISODES, probes=(PROBE,), seed=0, dataset=name)
@@ -213,19 +233,25 @@ def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> 
 def table(results: dict[str, tuple[list[Score], list[float], int]]) -> list[str]:
     """The results as a Markdown table."""
     lines = [
-        "| images | shots | untrained | trained | difference [95 %] | by seed | thumbnail | test patients (unit) | "
-        "training |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| images | shots | untrained | the same, LayerScale 1 | trained | difference [95 %] | by seed | thumbnail "
+        "| test patients (unit) | training |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (scores, seconds, images) in results.items():
         for score in scores:
             interval = f"**{score.difference:+.3f}** [{score.low:+.3f}, {score.high:+.3f}]"
             by_seed = ", ".join(f"{value:+.3f}" for value in score.by_seed)
-            lines.append(
-                f"| {name} | {score.shots} | {score.untrained:.3f} | {score.trained:.3f} | {interval} | {by_seed} | "
-                f"{score.thumbnail:.3f} | {score.test_patients} ({SETS[name].unit}) | {images} images, "
-                f"{np.mean(seconds) / 60:.1f} min |"
-            )
+            cells = [
+                name,
+                score.shots,
+                *(f"{value:.3f}" for value in (score.untrained, score.untrained_open, score.trained)),
+                interval,
+                by_seed,
+                f"{score.thumbnail:.3f}",
+                f"{score.test_patients} ({SETS[name].unit})",
+                f"{images} images, {np.mean(seconds) / 60:.1f} min",
+            ]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 
