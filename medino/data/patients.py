@@ -1,5 +1,6 @@
 """Whose each file is: the patient where one is named, else the study, else the file itself, and it says which."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -57,18 +58,24 @@ def without_constant_patient(files: Sequence[Ownership], notes: list[str]) -> li
 def settle_patients(files: Sequence[Ownership], given: Sequence[str | None], notes: list[str]) -> list[tuple[str, str]]:
     """The patient of each file and its unit ("patient", "study" or "file").
 
-    In this order: the PatientID, the labels' column, the pattern, the study (DICOM), the file.
+    In this order: the PatientID, the labels' column, the pattern, what these say of other files of the study if they
+    agree (a study is of one patient: its images must not part), the study (DICOM), the file.
 
     Args:
         files: what the files tell.
         given: the patient in the labels' row of each file, where there is one.
         notes: gets a sentence where a study or a file stands for the patient.
     """
+    named = [file.patient or from_labels or file.pattern for file, from_labels in zip(files, given, strict=True)]
+    of_study: dict[str | None, set[str]] = defaultdict(set)
+    for file, patient in zip(files, named, strict=True):
+        if file.study and patient:
+            of_study[file.study].add(patient)
     settled = []
-    for file, from_labels in zip(files, given, strict=True):
-        named = file.patient or from_labels or file.pattern
-        if named:
-            settled.append((named, "patient"))
+    for file, patient in zip(files, named, strict=True):
+        beside = of_study.get(file.study, set())
+        if patient or len(beside) == 1:
+            settled.append((patient or next(iter(beside)), "patient"))
         elif file.dicom and file.study:
             settled.append((file.study, "study"))
         else:

@@ -77,6 +77,14 @@ def test_the_patient_is_the_tag_then_the_labels_then_the_pattern_then_the_study_
     assert "2 of 6 image files hold nothing on the patient" in notes[1]
 
 
+def test_the_images_of_one_study_have_one_patient_where_only_some_name_it() -> None:
+    files = [dicom("tag", "s1"), dicom(None, "s1"), dicom("a", "s2"), dicom("b", "s2"), dicom(None, "s2")]
+    settled = settle_patients(files, [None] * 5, [])
+    assert settled[:2] == [("tag", "patient")] * 2
+    # Where a study's files name two patients, nobody knows whose the third is.
+    assert settled[4] == ("s2", "study")
+
+
 def test_a_patient_id_that_all_studies_share_is_not_trusted() -> None:
     notes: list[str] = []
     files = without_constant_patient([dicom("same", "s1"), dicom("same", "s2"), dicom(None, "s3")], notes)
