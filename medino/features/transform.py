@@ -11,9 +11,8 @@ import torch.nn.functional as F
 
 from medino.core import InputError
 from medino.data import Intensity, Pixels
-from medino.models import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
-from medino.views import Crop, resize_crop
-from medino.views.geometry import central_crop
+from medino.models import BackboneConfig
+from medino.views import IMAGENET_MEAN, IMAGENET_STD, Crop, central_crop, resize_crop
 
 LARGEST_DEFAULT_SIZE = 224
 """DINOv2's own size for evaluating features, pixels."""

@@ -1,7 +1,7 @@
 """Crops to tokens: the vision transformer, its heads, checkpoints in and out."""
 
 from medino.models.checkpoints import BACKBONE_VERSION, backbone_fingerprint, load_backbone, save_backbone
-from medino.models.config import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
+from medino.models.config import BackboneConfig
 from medino.models.heads import ProjectionHead
 from medino.models.position import resize_position_embedding
 from medino.models.presets import PRESETS, build_backbone
@@ -10,8 +10,6 @@ from medino.models.vision_transformer import VisionTransformer
 
 __all__ = [
     "BACKBONE_VERSION",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "PRESETS",
     "BackboneConfig",
     "ProjectionHead",
