@@ -23,6 +23,18 @@ DATA = (PretrainingData, SegmentationData)
 LAST = "last"
 """Stands for the latest checkpoint in the run's folder."""
 
+DESCRIPTIONS = {
+    "fit": "Train. Pretraining is --model DINOv2 --data PretrainingData, segmentation --model Segmentation --data "
+    "SegmentationData; the files in experiments/ are settings to start from, and `medino fit --model.help DINOv2` "
+    "(or --data.help PretrainingData, ...) explains each. A run that stopped goes on with --ckpt_path last.",
+    "validate": "Evaluate a run's checkpoint on the validation patients, with the settings that it was trained with.",
+    "test": "Evaluate a run's checkpoint on the test patients, with the settings that it was trained with; a "
+    "segmentation's results are added to the run's evidence.",
+    "predict": "Predict with a run's checkpoint, with the settings that it was trained with; a segmentation writes a "
+    "mask for each image of the manifest to the run's folder masks.",
+}
+"""What `medino VERB --help` says first."""
+
 CHECKPOINT_HELP = {
     "fit": "checkpoint to go on from; 'last': the latest one in the run's folder, or from the start where it has none",
     "validate": "checkpoint to evaluate; if not given, the latest one in the run's folder",
@@ -207,6 +219,6 @@ def run(verb: str, words: list[str]) -> None:
         # It would store the settings as they were parsed, paths included, in each checkpoint.
         load_from_checkpoint_support=False,
         parser_class=Parser,
-        parser_kwargs={"prog": "medino"},
+        parser_kwargs={"prog": "medino"} | {name: {"description": text} for name, text in DESCRIPTIONS.items()},
         args=[verb, *words],
     )

@@ -40,3 +40,11 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     assert shown.startswith(f"usage: medino {verb}") or f" {verb} " in shown.splitlines()[0]
     assert "--config" in shown
     assert "--print_config" in shown
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_the_help_of_a_lightning_verb_says_what_it_is_for(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([verb, "--help"])
+    described = " ".join(capsys.readouterr().out.partition("options:")[0].split())
+    assert "a run" in described.lower()  # medino's words, not Lightning's on its trainer
