@@ -20,7 +20,7 @@ class Outcomes:
     """One backbone's outcomes, averaged over episodes.
 
     Attributes:
-        units: (N,) keyed hashes of the test units, sorted.
+        units: (N,) keyed hashes of the test units, in the order of the study.
         patients: (N,) place of each unit's patient among the P test patients.
         targets: (N,) true classes.
         shares: (N, C) in which share of the episodes each class was predicted.
@@ -77,14 +77,16 @@ def outcomes(evidence: pa.Table, of: EvidenceRow) -> Outcomes | None:
         return None
     counted = rows.group_by(["unit_id", "patient", "target", "predicted"]).aggregate([([], "count_all")]).to_pylist()
     facts = {row["unit_id"]: (row["patient"], row["target"]) for row in counted}
-    units = sorted(facts)
+    # As the study lists them: the order of hashes changes with the key, and with it what the resamples draw.
+    units = list(dict.fromkeys(rows["unit_id"].to_pylist()))
     classes = sorted({row["target"] for row in counted} | {row["predicted"] for row in counted})
     shares = np.zeros((len(units), len(classes)))
     place = {unit: index for index, unit in enumerate(units)}
     column = {label: index for index, label in enumerate(classes)}
     for row in counted:
         shares[place[row["unit_id"]], column[row["predicted"]]] += row["count_all"]
-    _, patients = np.unique([facts[unit][0] for unit in units], return_inverse=True)
+    code = {patient: number for number, patient in enumerate(dict.fromkeys(facts[unit][0] for unit in units))}
+    patients = np.array([code[facts[unit][0]] for unit in units])
     targets = np.array([facts[unit][1] for unit in units])
     return Outcomes(np.array(units), patients, targets, shares / shares.sum(axis=1, keepdims=True), classes)
 
