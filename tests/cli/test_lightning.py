@@ -128,6 +128,16 @@ def test_no_file_of_a_run_names_the_folder_of_the_data(pretrained: Path, segment
         assert PLANTED not in path.name
 
 
+@pytest.mark.parametrize("name", ["pretraining", "segmentation"])
+def test_lightning_s_own_checkpoints_do_not_name_their_folder_either(name: str, folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / PLANTED
+    assert main(words("fit", folder / f"{name}.yaml", run, "--trainer.enable_checkpointing", "true")) == 0
+    checkpoints = list(run.rglob("*.ckpt"))
+    assert {path.name.partition("=")[0] for path in checkpoints} >= {"epoch"}
+    for path in checkpoints:
+        assert PLANTED.encode() not in path.read_bytes(), path.name
+
+
 def test_a_resumed_run_is_the_run_uninterrupted(folder: Path, pretrained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(words("fit", folder / "pretraining.yaml", run)) == 0
