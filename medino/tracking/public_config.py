@@ -29,13 +29,18 @@ def public_config(config: Any, run: str | Path) -> Any:
         run: the run's folder.
     """
     if isinstance(config, Mapping):
-        return {str(_public(str(key), run)): public_config(value, run) for key, value in config.items()}
+        return {_public_key(str(key)): public_config(value, run) for key, value in config.items()}
     if isinstance(config, (list, tuple, set, frozenset)):
         return [public_config(value, run) for value in config]
     if config is None or isinstance(config, (bool, int, float)):
         return config
     # A path type of its own (pathlib's, jsonargparse's) is a path even where its text does not look like one.
     return _public(str(config), run, certain=not isinstance(config, str))
+
+
+def _public_key(key: str) -> str:
+    """A setting's name stays, whatever folder of that name is about; one that is spelt like a path does not."""
+    return PRIVATE_PATH if _is_spelt_like_a_path(key) else key
 
 
 def _public(text: str, run: str | Path, certain: bool = False) -> str:
@@ -48,9 +53,13 @@ def _public(text: str, run: str | Path, certain: bool = False) -> str:
 def _looks_like_a_path(text: str) -> bool:
     if not text or text == PRIVATE_PATH:
         return False
+    return _is_spelt_like_a_path(text) or _is_absolute_or_there(text)
+
+
+def _is_spelt_like_a_path(text: str) -> bool:
     if "/" in text or "\\" in text or text.startswith("~") or text in (".", ".."):
         return True
-    return Path(text).suffix.lower() in DATA_SUFFIXES or _is_absolute_or_there(text)
+    return Path(text).suffix.lower() in DATA_SUFFIXES
 
 
 def _is_absolute_or_there(text: str) -> bool:

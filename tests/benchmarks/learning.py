@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 
+from medino.cli.trainer import quiet_lightning
 from medino.core import RunFolder, whole_file
 from medino.data import Manifest, assign_splits, scan
 from medino.features import embed, thumbnail_features
@@ -152,11 +153,13 @@ def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int)
         num_workers=1,
         seed=seed,
     )
+    quiet_lightning()
     trainer = pl.Trainer(
         default_root_dir=run,
         max_steps=steps,
         accelerator="cpu",
         logger=False,
+        enable_checkpointing=False,
         callbacks=[StepProgress(f"pretraining, seed {seed}")],
         enable_progress_bar=False,
         enable_model_summary=False,

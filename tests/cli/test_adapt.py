@@ -100,7 +100,9 @@ def test_evidence_holds_both_backbones_the_floor_and_their_paired_differences(fi
 @pytest.mark.slow
 def test_no_byte_outside_the_manifest_s_folder_names_anybody(finished: tuple[Path, str]) -> None:
     run = finished[0]
-    private = [MARK.encode(), socket.gethostname().encode(), b"PHANTOM^"]
+    private = [MARK.encode(), b"PHANTOM^"]
+    if len(host := socket.gethostname()) > 5:  # a shorter name is found in any weights by chance
+        private.append(host.encode())
     searched = 0
     for path in run.rglob("*"):
         if not path.is_file() or path.is_relative_to(run / "cohort"):

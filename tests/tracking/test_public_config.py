@@ -59,3 +59,9 @@ def test_settings_are_plain_and_can_be_cleaned_twice(tmp_path: Path) -> None:
     kept = public_config({"data": Path("/somewhere"), "seed": 3, "shots": (5, 20)}, tmp_path)
     assert kept == {"data": PRIVATE_PATH, "seed": 3, "shots": [5, 20]}
     assert public_config(kept, tmp_path) == kept
+
+
+def test_a_setting_s_name_stays_where_a_folder_has_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "masks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert public_config({"masks": None, "home/jane": 1}, tmp_path / "run") == {"masks": None, PRIVATE_PATH: 1}
