@@ -80,7 +80,7 @@ class FewShotStudy:
         self,
         features: Mapping[str, FeatureTable],
         manifest: Manifest,
-        pretraining_patients: Collection[str] | Mapping[str, Collection[str]] = (),
+        pretraining_patients: Collection[str] | Mapping[str, Collection[str] | None] = (),
     ) -> pa.Table:
         """Run the study.
 
@@ -89,7 +89,7 @@ class FewShotStudy:
             manifest: with labels and splits.
             pretraining_patients: keyed hashes of patients seen unlabelled in pretraining: by backbone, or one
                 collection for all. Those that a table of features names itself (its fact `pretraining_patients`) are
-                added; where that fact is None, nobody can tell (their hashes are of another key).
+                added. None for a backbone says that nobody can tell (see `medino.core.patients_seen_by`).
 
         Returns:
             Evidence: `support`, `outcome`, `episode` and `summary` rows (see `EvidenceRow`).
@@ -175,12 +175,12 @@ def probe_scores(probe: str, vectors: np.ndarray, support: np.ndarray, design: D
 
 
 def _seen(
-    name: str, table: FeatureTable, given: Collection[str] | Mapping[str, Collection[str]]
+    name: str, table: FeatureTable, given: Collection[str] | Mapping[str, Collection[str] | None]
 ) -> frozenset[str] | None:
     """The patients that a backbone saw in pretraining; None where nobody can tell."""
     of_backbone = given.get(name, ()) if isinstance(given, Mapping) else given
     of_table = table.facts.get("pretraining_patients", ())
-    return None if of_table is None else frozenset(of_backbone) | frozenset(of_table)
+    return None if of_backbone is None or of_table is None else frozenset(of_backbone) | frozenset(of_table)
 
 
 def _by_either(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
