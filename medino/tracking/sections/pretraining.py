@@ -10,6 +10,14 @@ from medino.tracking.figures.pretraining import PANELS, panel_columns
 from medino.tracking.metrics_csv import STEP
 from medino.tracking.report import Section
 
+COLLAPSED = (
+    "At the end the teacher's targets were nearly the same for all images: the DINO loss had nothing left to teach. "
+    "Try another learning rate, teacher momentum or centering."
+)
+
+LEAST_INFORMATION = 0.05
+"""Nats that the teacher's targets have to say about an image; below, they are the same for all images."""
+
 
 def pretraining_section(metrics: Mapping[str, np.ndarray], title: str = "Adaptation, step by step") -> Section | None:
     """Curves of losses, effective rank, prototype use, gradients and schedules; None where no curve was logged.
@@ -32,6 +40,20 @@ def pretraining_section(metrics: Mapping[str, np.ndarray], title: str = "Adaptat
         title,
         html.join(
             html.figure(to_svg(draw_pretraining(metrics), "Curves of the adaptation"), caption),
+            html.paragraph(COLLAPSED, "caution") if is_collapsed(metrics) else "",
             html.paragraph(f"Not finite at some step: {', '.join(bad)}.", "caution") if bad else "",
         ),
     )
+
+
+def is_collapsed(metrics: Mapping[str, np.ndarray]) -> bool:
+    """Whether the last targets logged say nothing about their image, all prototypes being alike, or one taking all.
+
+    What they say is the entropy of their mean less their mean entropy: the mutual information of image and prototype.
+    """
+    of_mean, mean = metrics.get("teacher/prototype_entropy"), metrics.get("teacher/target_entropy")
+    if of_mean is None or mean is None:
+        return False
+    information = of_mean - mean
+    logged = information[np.isfinite(information)]
+    return len(logged) > 0 and bool(logged[-1] < LEAST_INFORMATION)
