@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from medino.cli.messages import OneLineErrors, said_by_medino
+from medino.cli.messages import OneLineErrors, one_line, said_by_medino
 from medino.cli.segmentation_results import keep_test_results
 from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
 from medino.core import InputError, RunFolder, existing_file
@@ -124,11 +125,18 @@ class MedinoCLI(LightningCLI):
             raise said_by_medino(error) or error from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Give the trainer the run folder's loggers, and a checkpoint where the model brings none."""
+        """Give the trainer the run folder's loggers, and a checkpoint where the model brings none.
+
+        Raises:
+            InputError: there is no such accelerator, or its settings contradict each other.
+        """
         if self._get(self.config, "trainer.logger") is None:
             online = self._get(self.config, "online")
             kwargs["logger"] = False if self.is_trial else run_loggers(self.run_folder, online)
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+            raise InputError(f"{one_line(str(error)).rstrip('.!')}; change the trainer's settings") from error
         if not isinstance(self.model, DINOv2):
             # Given to the trainer's constructor, it would be refused: Lightning's own checkpointing is off.
             trainer.callbacks.append(RunCheckpoint())  # type: ignore[attr-defined]

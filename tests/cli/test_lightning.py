@@ -247,6 +247,8 @@ def test_an_unknown_key_is_refused_in_one_line(
         ("--data.init_args.global_size", "33", "global_size"),
         ("--model.init_args.objective", "clip", "clip"),
         ("--trainer.max_steps", "-1", "trainer.max_steps"),
+        ("--trainer.fast_dev_run", "-1", "fast_dev_run"),
+        ("--trainer.accelerator", "abacus", "abacus"),
         ("--model", "NoSuchModel", "NoSuchModel"),
         ("--ckpt_path", "none.ckpt", "none.ckpt"),
         ("--config", "none.yaml", "none.yaml"),
