@@ -16,7 +16,7 @@ from medino.cli.pipeline import Stages, labelled_rows
 from medino.cli.plan import Plan, Settled, settle_data, settle_shots, settle_start
 from medino.cli.scan import show_summary
 from medino.cli.trainer import write_config
-from medino.core import InputError, RunFolder
+from medino.core import InputError, RunFolder, patients_seen_by
 from medino.features import EvaluationTransform
 from medino.models import VisionTransformer
 from medino.probes import FewShotStudy, merge_evidence, write_evidence
@@ -111,7 +111,8 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     show_settings(settled, study is not None, classes is not None)
     write_config(run, {**settings, "settled": {choice.name: choice.value for choice in settled.choices}})
     transform = EvaluationTransform.for_backbone(start.config)
-    stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed)
+    seen_by_start = [] if plan.weights is None else patients_seen_by(plan.weights, manifest.settings.get("key_id"))
+    stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed, seen_by_start)
     return Job(stages, start, module, data, steps, study, classes)
 
 

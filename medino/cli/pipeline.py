@@ -35,6 +35,8 @@ class Stages:
         online: whether W&B may talk to its server.
         num_workers: processes that read images.
         seed: of the segmentation head.
+        seen_by_start: keyed hashes of the patients that the backbone to start from was pretrained on; None where
+            nobody can tell.
     """
 
     run: RunFolder
@@ -43,6 +45,7 @@ class Stages:
     online: bool
     num_workers: int
     seed: int
+    seen_by_start: list[str] | None
 
     def pretrain(self, start: VisionTransformer, module: dict[str, Any], data: dict[str, Any], steps: int) -> None:
         """Train until `steps` are done, from the run's last checkpoint if there is one.
@@ -70,7 +73,7 @@ class Stages:
         labelled = labelled_rows(self.manifest)
         features = {name: self._embedded(name, path, labelled) for name, path in self._backbones.items()}
         features[THUMBNAIL] = thumbnail_features(labelled, self.transform.intensity, num_workers=self.num_workers)
-        return study.run(features, labelled, {ADAPTED: self._patients_seen})
+        return study.run(features, labelled, self._patients_seen)
 
     def segment(self, class_values: dict[str, int], steps: int, overlays: int) -> pa.Table:
         """Train a linear head on each of the two frozen backbones, and measure it on the test patients.
@@ -96,7 +99,7 @@ class Stages:
                         features="last",
                         head="linear",
                         patient_unit=self.manifest.patient_unit,
-                        pretraining_patients=self._patients_seen if name == ADAPTED else (),
+                        pretraining_patients=self._patients_seen[name],
                         seed=self.seed,
                     ),
                 )
@@ -113,9 +116,11 @@ class Stages:
         return {START: self.start_path, ADAPTED: self.run.backbone}
 
     @property
-    def _patients_seen(self) -> list[str]:
-        """Keyed hashes of the patients whose images the adapted backbone was trained on."""
-        return list(read_provenance(self.run)["pretraining_patients"])
+    def _patients_seen(self) -> dict[str, list[str] | None]:
+        """Keyed hashes of the patients that each backbone was trained on, the adapted one on those of its start too."""
+        here = list(read_provenance(self.run)["pretraining_patients"])
+        before = self.seen_by_start
+        return {START: before, ADAPTED: None if before is None else sorted({*before, *here})}
 
     def _embedded(self, name: str, weights: Path, images: Manifest) -> FeatureTable:
         """The features of some images, from the run's folder if they are there already."""
