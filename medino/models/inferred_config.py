@@ -34,8 +34,8 @@ def config_from_weights(state: Mapping[str, torch.Tensor], path: Path) -> Backbo
                 f"(found {', '.join(sorted(state)[:3])}, ...); give the backbone's bare state dict"
             )
     positions, embed_dim = state["pos_embed"].shape[1:]
-    side = math.isqrt(positions - 1)
-    if side * side + 1 != positions:
+    side = math.isqrt(max(positions - 1, 0))
+    if side < 1 or side * side + 1 != positions:
         raise InputError(
             f"{path} has a position embedding for {positions} tokens, which is not the class token and a square grid; "
             "give weights of a square grid"
@@ -45,11 +45,13 @@ def config_from_weights(state: Mapping[str, torch.Tensor], path: Path) -> Backbo
     registers = state["register_tokens"].shape[1] if "register_tokens" in state else 0
     gated = "blocks.0.mlp.w12.weight" in state
     hidden = state.get("blocks.0.mlp.fc1.weight")
+    depth, num_heads = max(numbers) + 1, HEADS.get(embed_dim, max(embed_dim // HEAD_DIM, 1))
     return BackboneConfig(
-        name=path.stem,
+        # Not the file's name: a run keeps this one, and a file's can be a person's.
+        name=f"{embed_dim}x{depth}x{num_heads}",
         embed_dim=embed_dim,
-        depth=max(numbers) + 1,
-        num_heads=HEADS.get(embed_dim, max(embed_dim // HEAD_DIM, 1)),
+        depth=depth,
+        num_heads=num_heads,
         patch_size=patch_size,
         image_size=side * patch_size,
         num_register_tokens=registers,

@@ -185,3 +185,11 @@ def test_the_fingerprint_is_of_what_decides_the_features(backbone: VisionTransfo
     with torch.no_grad():
         twin.blocks[1].mlp.fc2.bias[3] += 1e-6
     assert backbone_fingerprint(twin) != fingerprint
+
+
+def test_the_name_of_a_file_does_not_become_the_backbone_s(backbone: VisionTransformer, tmp_path: Path) -> None:
+    torch.save(backbone.state_dict(), tmp_path / "quillfeather.pth")
+    loaded = load_backbone(tmp_path / "quillfeather.pth")
+    save(loaded, tmp_path / "kept.safetensors")
+    for kept in (tmp_path / "kept.safetensors", tmp_path / "kept.json"):
+        assert b"quillfeather" not in kept.read_bytes()
