@@ -346,8 +346,10 @@ def check_config(config: BackboneConfig) -> None:
         value = getattr(config, name)
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{name} is {value!r}; use a whole number from 1")
-    if config.num_register_tokens < 0:
-        raise InputError(f"num_register_tokens is {config.num_register_tokens}; use a whole number from 0")
+    if not isinstance(config.num_register_tokens, int) or config.num_register_tokens < 0:
+        raise InputError(f"num_register_tokens is {config.num_register_tokens!r}; use a whole number from 0")
+    if not isinstance(config.layerscale_init, float | int | None):
+        raise InputError(f"layerscale_init is {config.layerscale_init!r}; use a number, or null for none")
     if config.embed_dim % config.num_heads:
         raise InputError(f"embed_dim {config.embed_dim} is not a multiple of num_heads {config.num_heads}")
     if config.image_size < config.patch_size:

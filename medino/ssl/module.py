@@ -348,12 +348,24 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         "head_layers",
         "head_hidden_dim",
         "head_bottleneck_dim",
+        "ibot_prototypes",
+        "ibot_bottleneck_dim",
         "max_nonfinite_steps",
         "checkpoint_every_n_steps",
     ):
-        if settings[name] < 1:
+        if settings[name] is not None and settings[name] < 1:
             raise InputError(f"{name} is {settings[name]}; give 1 or more")
-    for name in ("min_lr", "weight_decay", "final_weight_decay", "clip_norm", "dino_weight", "ibot_weight"):
+    for name in (
+        "min_lr",
+        "weight_decay",
+        "final_weight_decay",
+        "layer_decay",
+        "patch_embed_multiplier",
+        "clip_norm",
+        "dino_weight",
+        "ibot_weight",
+        "koleo_weight",
+    ):
         if settings[name] < 0:
             raise InputError(f"{name} is {settings[name]}; give 0 or more")
     for name in ("momentum", "center_momentum"):

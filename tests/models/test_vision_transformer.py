@@ -201,6 +201,8 @@ def test_masks_that_do_not_fit_are_refused() -> None:
         ({"num_heads": 0}, "num_heads is 0"),
         ({"depth": 2.5}, "depth is 2.5"),
         ({"num_register_tokens": -1}, "num_register_tokens is -1"),
+        ({"num_register_tokens": "four"}, "num_register_tokens is 'four'"),
+        ({"layerscale_init": "small"}, "layerscale_init is 'small'"),
         ({"image_size": 4}, "smaller than a patch"),
         ({"ffn_layer": "moe"}, "ffn_layer is 'moe'"),
         ({"drop_path": "none"}, "drop_path is 'none'"),

@@ -258,6 +258,8 @@ def test_the_learning_rate_is_scaled_as_it_says(manifest: Path, train: Train, ca
         ({"student_temperature": 0.0}, "student_temperature is 0.0"),
         ({"weights": "nowhere.pth"}, "nowhere.pth does not exist"),
         ({"checkpoint_every_n_steps": 0}, "checkpoint_every_n_steps is 0"),
+        ({"separate_ibot_head": True, "ibot_prototypes": -3}, "ibot_prototypes is -3"),
+        ({"koleo_weight": -0.1}, "koleo_weight is -0.1"),
     ],
 )
 def test_settings_that_no_run_could_mean_are_refused(changes: dict[str, Any], words: str) -> None:
