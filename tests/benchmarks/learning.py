@@ -32,7 +32,9 @@ from medino.probes import FewShotStudy, balanced_accuracy_replicates, of_kind, p
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
 from medino.tracking import StepProgress
 
-PROBE, REPLICATES, EPISODES = "logistic", 2000, 50
+PROBES = ("nearest_mean", "knn", "logistic")
+REPLICATES, EPISODES = 2000, 50
+SUPPORT = {"train": 0.34, "test": 0.66}
 STEPS, BATCH = 100, 32
 OPEN = "untrained, LayerScale 1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,10 +43,10 @@ PAGE = """# Does pretraining from scratch teach something?
 
 `make bench-learning` ({machine}). The small backbone `mini` (192 wide, 6 blocks, patch 8) is trained from scratch by
 DINOv2's objective with the settings of `medino.ssl.SMALL_SCALE` at 64 px, {steps} steps of {batch} images, on one half
-of each set without its labels. Few-shot balanced accuracy (logistic regression on the class token, {episodes} support
-sets) is measured on the other half, which the backbone never sees: a quarter of the images for support sets, a quarter
-for tests. Means over {seeds} seeds (initial weights, order, views); the interval of the paired difference is a
-bootstrap over test patients, the same resamples for all seeds and both backbones.
+of each set without its labels. Few-shot balanced accuracy (class token, {episodes} support sets) is measured on the
+other half, which the backbone never sees: a third of it for support sets, the rest for tests. Means over {seeds} seeds
+(initial weights, order, views); the interval of the paired difference is a bootstrap over test patients, the same
+resamples for all seeds and both backbones.
 
 "Untrained" is the network that training starts from, with LayerScale at 0.1. The same untrained network with
 LayerScale at 1, whose blocks do more, stands beside it. The thumbnail is the floor: 12 x 12 pixels with colour and
@@ -104,8 +106,9 @@ SETS = {
 
 @dataclass(frozen=True)
 class Score:
-    """Balanced accuracy at a number of shots over all seeds: of each backbone, and the paired difference."""
+    """Balanced accuracy of a probe at a number of shots over all seeds: of each backbone, and the paired difference."""
 
+    probe: str
     shots: int
     untrained: float
     untrained_open: float
@@ -131,10 +134,10 @@ def cohort(data: Path, images: ImageSet, work: Path) -> Manifest:
 
 
 def halves(manifest: Manifest, seed: int) -> tuple[Manifest, Manifest]:
-    """One half to train on without labels, the other to measure on: half of that for support sets, half for tests."""
+    """One half to train on without labels, the other to measure on: a third of it for support sets, the rest for tests."""
     parts = assign_splits(manifest, {"train": 0.5, "test": 0.5}, seed=seed)
     seen, unseen = (parts.select(parts.column("split") == name) for name in ("train", "test"))
-    return seen, assign_splits(unseen, {"train": 0.5, "test": 0.5}, seed=seed)
+    return seen, assign_splits(unseen, SUPPORT, seed=seed)
 
 
 def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int) -> float:
@@ -169,11 +172,11 @@ def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int)
     return time.monotonic() - started
 
 
-def compare(evidence: list[pa.Table], shots: int) -> Score:
+def compare(evidence: list[pa.Table], probe: str, shots: int) -> Score:
     """Average the studies of all seeds; the interval resamples the test patients, the same for all of them."""
     correct: dict[str, list[np.ndarray]] = {name: [] for name in ("untrained", OPEN, "trained", "thumbnail")}
     for table in evidence:
-        rows = of_kind(table, "outcome", shots=shots, probe=PROBE).sort_by(
+        rows = of_kind(table, "outcome", shots=shots, probe=probe).sort_by(
             [("episode", "ascending"), ("unit_id", "ascending")]
         )
         for name, predictions in correct.items():
@@ -196,6 +199,7 @@ def compare(evidence: list[pa.Table], shots: int) -> Score:
         for pair in zip(correct["trained"], correct["untrained"], strict=True)
     ]
     return Score(
+        probe=probe,
         shots=shots,
         untrained=value["untrained"],
         untrained_open=value[OPEN],
@@ -226,19 +230,18 @@ def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> 
         }
         features = {name: embed(load_backbone(path), unseen) for name, path in backbones.items()}
         features["thumbnail"] = thumbnail_features(unseen)
-        study = FewShotStudy(shots=images.shots, episodes=EPISODES, probes=(PROBE,), seed=0, dataset=name)
+        study = FewShotStudy(shots=images.shots, episodes=EPISODES, probes=PROBES, seed=0, dataset=name)
         evidence.append(study.run(features, unseen))
-        for shots in images.shots:
-            print(f"{name}, seed {seed}: {compare(evidence[-1:], shots)}", flush=True)
-    return [compare(evidence, shots) for shots in images.shots], seconds, len(seen)
+        print(f"{name}, seed {seed}: trained in {seconds[-1]:.0f} s", flush=True)
+    return [compare(evidence, probe, shots) for probe in PROBES for shots in images.shots], seconds, len(seen)
 
 
 def table(results: dict[str, tuple[list[Score], list[float], int]]) -> list[str]:
     """The results as a Markdown table."""
     lines = [
-        "| images | shots | untrained | the same, LayerScale 1 | trained | difference [95 %] | by seed | thumbnail "
-        "| test patients (unit) | training |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| images | probe | shots | untrained | the same, LayerScale 1 | trained | difference [95 %] | by seed "
+        "| thumbnail | test patients (unit) | training |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (scores, seconds, images) in results.items():
         for score in scores:
@@ -246,6 +249,7 @@ def table(results: dict[str, tuple[list[Score], list[float], int]]) -> list[str]
             by_seed = ", ".join(f"{value:+.3f}" for value in score.by_seed)
             cells = [
                 name,
+                score.probe.replace("_", " "),
                 score.shots,
                 *(f"{value:.3f}" for value in (score.untrained, score.untrained_open, score.trained)),
                 interval,
