@@ -134,7 +134,7 @@ def cohort(data: Path, images: ImageSet, work: Path) -> Manifest:
 
 
 def halves(manifest: Manifest, seed: int) -> tuple[Manifest, Manifest]:
-    """One half to train on without labels, the other to measure on: a third of it for support sets, the rest for tests."""
+    """One half to train on without labels, and the other to measure on: a third of it for support sets."""
     parts = assign_splits(manifest, {"train": 0.5, "test": 0.5}, seed=seed)
     seen, unseen = (parts.select(parts.column("split") == name) for name in ("train", "test"))
     return seen, assign_splits(unseen, SUPPORT, seed=seed)
