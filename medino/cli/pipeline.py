@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import torch
@@ -22,6 +22,10 @@ START, ADAPTED, THUMBNAIL = "start", "adapted", "thumbnail"
 
 EMBEDDING_BATCH = 64
 """Images embedded together: at 224 px a ViT-L then needs some 2 GB."""
+
+HEAD: Literal["multilayer"] = "multilayer"
+HEAD_LEARNING_RATE = 3e-3
+"""The segmentation head of `adapt`: a linear one on patches of 8 pixels or more draws blocks, not outlines."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Stages:
         return study.run(features, labelled, self._patients_seen)
 
     def segment(self, class_values: dict[str, int], steps: int, overlays: int) -> pa.Table:
-        """Train a linear head on each of the two frozen backbones, and measure it on the test patients.
+        """Train a head on each of the two frozen backbones, and measure it on the test patients.
 
         Args:
             class_values: the classes and their values in the masks, the background first.
@@ -88,7 +92,14 @@ class Stages:
             folder = RunFolder(self.run.path / "segmentation" / name)
             if not folder.evidence.is_file():
                 shown = overlays if name == ADAPTED else 0
-                module = Segmentation(list(class_values), weights=str(weights), save_overlays=shown, seed=self.seed)
+                module = Segmentation(
+                    list(class_values),
+                    weights=str(weights),
+                    head=HEAD,
+                    learning_rate=HEAD_LEARNING_RATE,
+                    save_overlays=shown,
+                    seed=self.seed,
+                )
                 results = self._train_and_test(folder, module, class_values, steps, name)
                 write_evidence(
                     folder.evidence,
@@ -96,8 +107,8 @@ class Stages:
                         results,
                         dataset=self.manifest.name,
                         backbone=name,
-                        features="last",
-                        head="linear",
+                        features="last_four",
+                        head=HEAD,
                         patient_unit=self.manifest.patient_unit,
                         pretraining_patients=self._patients_seen[name],
                         seed=self.seed,

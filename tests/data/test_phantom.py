@@ -120,7 +120,7 @@ def test_lung_is_dark_and_nodules_are_bright_as_shown_on_both_scanners(archive: 
     assert seen == {"MONOCHROME1", "MONOCHROME2"}
 
 
-def test_a_histogram_and_a_thumbnail_help_a_little_and_do_not_solve_it(archive: PhantomArchive) -> None:
+def test_a_histogram_and_a_thumbnail_help_and_do_not_solve_it(archive: PhantomArchive) -> None:
     """The few-shot problem leaves room for features: twenty images a class, tested on other patients."""
     labels = labels_of(archive)
     features, classes, patients = [], [], []
@@ -148,7 +148,7 @@ def test_a_histogram_and_a_thumbnail_help_a_little_and_do_not_solve_it(archive: 
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
         probe.fit(data[support], truth[support])
         scores.append(balanced_accuracy_score(truth[test], probe.predict(data[test])))
-    assert 0.45 < np.mean(scores) < 0.75
+    assert 0.6 < np.mean(scores) < 0.9
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
