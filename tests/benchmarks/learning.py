@@ -28,9 +28,17 @@ from medino.core import RunFolder, whole_file
 from medino.data import Manifest, assign_splits, scan
 from medino.features import embed, thumbnail_features
 from medino.models import build_backbone, load_backbone, save_backbone
-from medino.probes import FewShotStudy, balanced_accuracy_replicates, of_kind, patient_counts, percentile_interval
+from medino.probes import (
+    FewShotStudy,
+    balanced_accuracy_replicates,
+    differences,
+    of_kind,
+    patient_counts,
+    percentile_interval,
+    summaries,
+)
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
-from medino.tracking import StepProgress
+from medino.tracking import StepProgress, draw_fewshot
 
 PROBES = ("nearest_mean", "knn", "logistic")
 REPLICATES, EPISODES = 2000, 50
@@ -119,6 +127,16 @@ class Score:
     high: float
     test_patients: int
     by_seed: list[float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one set: scores, seconds of each training, images trained on, the first seed's study."""
+
+    scores: list[Score]
+    seconds: list[float]
+    images: int
+    first_study: pa.Table
 
 
 def cohort(data: Path, images: ImageSet, work: Path) -> Manifest:
@@ -213,8 +231,8 @@ def compare(evidence: list[pa.Table], probe: str, shots: int) -> Score:
     )
 
 
-def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> tuple[list[Score], list[float], int]:
-    """Pretrain once for each seed and compare; returns scores, seconds of each training and the images trained on."""
+def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> Measured:
+    """Pretrain once for each seed and compare."""
     images = SETS[name]
     work.mkdir(parents=True)
     seen, unseen = halves(cohort(data, images, work), seed=0)
@@ -233,18 +251,27 @@ def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> 
         study = FewShotStudy(shots=images.shots, episodes=EPISODES, probes=PROBES, seed=0, dataset=name)
         evidence.append(study.run(features, unseen))
         print(f"{name}, seed {seed}: trained in {seconds[-1]:.0f} s", flush=True)
-    return [compare(evidence, probe, shots) for probe in PROBES for shots in images.shots], seconds, len(seen)
+    scores = [compare(evidence, probe, shots) for probe in PROBES for shots in images.shots]
+    return Measured(scores, seconds, len(seen), evidence[0])
 
 
-def table(results: dict[str, tuple[list[Score], list[float], int]]) -> list[str]:
+def draw(study: pa.Table, path: Path) -> None:
+    """Draw one study: the untrained and the trained network beside the thumbnail."""
+    shown = study.filter(pc.not_equal(study["backbone"], OPEN))
+    figure = draw_fewshot(summaries(shown), differences(shown), "balanced_accuracy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def table(results: dict[str, Measured]) -> list[str]:
     """The results as a Markdown table."""
     lines = [
         "| images | probe | shots | untrained | the same, LayerScale 1 | trained | difference [95 %] | by seed "
         "| thumbnail | test patients (unit) | training |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, (scores, seconds, images) in results.items():
-        for score in scores:
+    for name, measured in results.items():
+        for score in measured.scores:
             interval = f"**{score.difference:+.3f}** [{score.low:+.3f}, {score.high:+.3f}]"
             by_seed = ", ".join(f"{value:+.3f}" for value in score.by_seed)
             cells = [
@@ -256,7 +283,7 @@ def table(results: dict[str, tuple[list[Score], list[float], int]]) -> list[str]
                 by_seed,
                 f"{score.thumbnail:.3f}",
                 f"{score.test_patients} ({SETS[name].unit})",
-                f"{images} images, {np.mean(seconds) / 60:.1f} min",
+                f"{measured.images} images, {np.mean(measured.seconds) / 60:.1f} min",
             ]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
@@ -278,6 +305,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         for name in options.sets:
             results[name] = measure(name, options.data, options.steps, options.seeds, Path(work) / name)
+            draw(results[name].first_study, options.page.parent.parent / "figures" / f"learning_{name}.png")
     text = PAGE.format(
         steps=options.steps,
         batch=BATCH,
