@@ -18,3 +18,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real images are not here: set MEDINO_TEST_DATA to their folder (docs/datasets.md)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_progress(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show no progress on a machine that happens to be slow: all tests but those of progress read what else is said."""
+    if request.node.path.name != "test_progress.py":
+        monkeypatch.setattr("medino.core.progress.QUIET_SECONDS", float("inf"))
