@@ -1,7 +1,5 @@
 """Multi-crop as a whole: shapes, normalisation, box, determinism, small images, speed, bad settings."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -141,22 +139,3 @@ def test_an_image_of_one_row_is_refused_in_words() -> None:
 def test_settings_without_meaning_are_refused_in_words(settings: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         MultiCrop(**settings)
-
-
-@pytest.mark.parametrize(
-    ("kind", "image", "milliseconds"),
-    [
-        ("natural", colour_image(224, 224), 15),
-        ("histology", colour_image(224, 224), 15),
-        ("radiology", grey_image(), 10),
-    ],
-)
-def test_ten_views_are_made_within_the_loaders_budget(kind: str, image: Pixels, milliseconds: float) -> None:
-    """On one thread, in its own processor time, so that other work on the machine does not count."""
-    make, generator = MultiCrop(kind, **SMALL), np.random.default_rng(0)
-    seconds = []
-    for _ in range(40):
-        started = time.thread_time()
-        make(image, generator)
-        seconds.append(time.thread_time() - started)
-    assert np.median(seconds) * 1000 < milliseconds
