@@ -1,4 +1,4 @@
-"""Multi-crop as a whole: shapes, normalisation, box, determinism, small images, speed, bad settings."""
+"""Multi-crop as a whole: shapes, normalisation, box, determinism, small images, bad settings."""
 
 import numpy as np
 import pytest
