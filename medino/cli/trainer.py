@@ -37,6 +37,9 @@ HINTS = (
 )
 """Warnings of Lightning's that a user can do nothing about or need not."""
 
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Medino's own code. Its name alone would not do: environments lie in folders called medino, too."""
+
 LIGHTNING_LOGS = (
     "pytorch_lightning.utilities.rank_zero",
     "lightning_fabric.utilities.rank_zero",
@@ -58,7 +61,7 @@ def quiet_lightning() -> None:
 
 
 def _said_by_medino(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.INFO or "medino" in Path(record.pathname).parts
+    return record.levelno > logging.INFO or Path(record.pathname).is_relative_to(PACKAGE)
 
 
 def run_loggers(run: RunFolder, online: bool) -> list[Logger]:
