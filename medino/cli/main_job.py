@@ -71,7 +71,7 @@ def main_job(output: str | Path, source: Source, plan: Plan) -> None:
         if new:
             shutil.rmtree(run.path, ignore_errors=True)
         raise
-    job.stages.pretrain(job.start, job.module, job.data, job.steps)
+    job.stages.pretrain(job.start, job.module, job.data, job.steps, plan.overlays)
     record_data(run, job.stages.manifest)
     tables = []
     if job.study is not None:

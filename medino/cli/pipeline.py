@@ -16,6 +16,7 @@ from medino.models import VisionTransformer, backbone_fingerprint, load_backbone
 from medino.probes import FewShotStudy, read_evidence, write_evidence
 from medino.segmentation import CaseResult, Segmentation, SegmentationData, segmentation_evidence
 from medino.ssl import DINOv2, PretrainingData, latest_checkpoint
+from medino.tracking import PatchMaps
 
 START, ADAPTED, THUMBNAIL = "start", "adapted", "thumbnail"
 """What the evidence calls the backbone that was started from, the adapted one, and the floor that both must beat."""
@@ -51,7 +52,9 @@ class Stages:
     seed: int
     seen_by_start: list[str] | None
 
-    def pretrain(self, start: VisionTransformer, module: dict[str, Any], data: dict[str, Any], steps: int) -> None:
+    def pretrain(
+        self, start: VisionTransformer, module: dict[str, Any], data: dict[str, Any], steps: int, overlays: int
+    ) -> None:
         """Train until `steps` are done, from the run's last checkpoint if there is one.
 
         Args:
@@ -59,12 +62,14 @@ class Stages:
             module: arguments of `DINOv2`.
             data: arguments of `PretrainingData`.
             steps: training steps of the whole run.
+            overlays: how many training crops to draw beside their PCA maps at the end.
         """
         if not self.start_path.is_file():
             save_backbone(start, self.start_path)
         if self.run.provenance.is_file() and read_provenance(self.run).get("steps", 0) >= steps:
             return
-        trainer = step_trainer(self.run, steps, self.online, "pretraining steps")
+        maps = [PatchMaps(self.run.path, every=steps, images=overlays)] if overlays else []
+        trainer = step_trainer(self.run, steps, self.online, "pretraining steps", maps)
         trainer.fit(
             DINOv2(weights=str(self.start_path), **module),
             datamodule=PretrainingData(str(cohort_path(self.run)), **data),

@@ -43,7 +43,8 @@ class Plan:
         episodes: support sets drawn for each number of shots.
         unit: what the few-shot study classifies.
         segmentation_steps: training steps of the segmentation head.
-        overlays: how many test images to keep as figures with their masks; these show patients' images.
+        overlays: how many images to keep as figures, with their PCA maps or masks, and to show in the report; these are
+            patients' images.
         num_workers: processes that read and augment.
         online: send metrics (numbers only) to W&B's server.
         seed: of everything random.

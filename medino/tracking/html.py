@@ -45,6 +45,12 @@ def figure(svg: str, caption: str) -> Markup:
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(Markup(svg), caption)
 
 
+def picture(png: str, caption: str) -> Markup:
+    """A PNG, given in base64, with what is seen."""
+    image = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(caption, png)
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)
+
+
 def card(label: str, value: str, note: str) -> Markup:
     """One of the numbers at the top of the report."""
     return Markup('<div class="card"><span>{}</span><strong>{}</strong><small>{}</small></div>').format(

@@ -12,6 +12,7 @@ from medino.tracking.sections import (
     data_section,
     failures_section,
     fewshot_section,
+    images_section,
     manifest_facts,
     pretraining_section,
     provenance_section,
@@ -46,6 +47,7 @@ def run_sections(run: RunFolder) -> list[Section]:
         fewshot_section(evidence) if evidence is not None else None,
         failures_section(evidence) if evidence is not None else None,
         segmentation_section(evidence) if evidence is not None else None,
+        images_section(run),
         pretraining_section(metrics),
         provenance_section(provenance, config),
     ]

@@ -22,7 +22,7 @@ MARK = "DOEJANE1957"
 """An identity: in folders, file names, arguments and printed text."""
 
 FEW_STEPS = ["--steps", "2", "--batch-size", "4", "--episodes", "3", "--shots", "[1,2]", "--segmentation-steps", "3"]
-FEW_STEPS += ["--num-workers", "0"]
+FEW_STEPS += ["--num-workers", "0", "--overlays", "1"]
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +66,8 @@ def test_a_run_leaves_the_folder_of_the_design(finished: tuple[Path, str]) -> No
     for path in (run.config, run.metrics, run.backbone, run.evidence, run.provenance, run.report):
         assert path.is_file(), path.name
     assert list(run.checkpoints.iterdir())
+    assert [path.name for path in run.figures.iterdir()] == ["patch_maps_000002.png"]
+    assert run.report.read_text().count("data:image/png") == 2
     assert read_provenance(run)["steps"] == 2
 
 

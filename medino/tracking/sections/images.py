@@ -1,0 +1,29 @@
+"""The images that the user asked to keep: PCA maps of patch tokens, masks drawn into test images."""
+
+import base64
+
+from medino.core import RunFolder
+from medino.tracking.html import join, paragraph, picture
+from medino.tracking.report import Section
+
+
+def images_section(run: RunFolder) -> Section | None:
+    """The pictures in the run's folder and in those of its segmentations; None where none was asked for."""
+    maps = sorted(run.figures.glob("patch_maps_*.png"))
+    overlays = sorted(
+        path for folder in (run.path, run.path / "segmentation") for path in folder.rglob("overlay-*.png")
+    )
+    if not maps and not overlays:
+        return None
+    parts = [paragraph("Kept because they were asked for; they show images of the cohort.", "caution")]
+    for path in maps[-1:]:
+        step = int(path.stem.rsplit("_", 1)[1])
+        caption = (
+            f"Training crops, each beside the first three principal components of its patch tokens (red, green, blue; "
+            f"common to all crops) after {step} steps."
+        )
+        parts.append(picture(base64.b64encode(path.read_bytes()).decode(), caption))
+    for path in dict.fromkeys(overlays):
+        caption = f"Test image {path.stem.removeprefix('overlay-')[:8]}: its own mask and the predicted one."
+        parts.append(picture(base64.b64encode(path.read_bytes()).decode(), caption))
+    return Section("Images", join(*parts))
