@@ -40,8 +40,14 @@ def cohort_path(run: RunFolder) -> Path:
     return run.path / "cohort" / "cohort.parquet"
 
 
-def make_cohort(run: RunFolder, source: Source, seed: int) -> Manifest:
+def make_cohort(run: RunFolder, source: Source, seed: int, min_side: int) -> Manifest:
     """Scan the images and split them by patient, or read what an earlier start of this run has made.
+
+    Args:
+        run: the run's folder.
+        source: the images, labels and masks.
+        seed: draws who goes to which split.
+        min_side: smaller images, which a backbone can't see anything of, become rejects, pixels.
 
     Raises:
         InputError: a folder or file is missing, or no image can be read.
@@ -58,6 +64,7 @@ def make_cohort(run: RunFolder, source: Source, seed: int) -> Manifest:
         patient_pattern=source.patient_pattern,
         ignore=[run.path],
         name=source.name,
+        min_side=min_side,
     )
     manifest = with_splits(manifest, seed)
     manifest.write(path)

@@ -97,7 +97,7 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     check_same_settings(run, settings)
     settled = Settled()
     start, module = settle_start(settled, plan)
-    manifest = make_cohort(run, source, plan.seed)
+    manifest = make_cohort(run, source, plan.seed, start.config.patch_size)
     show_summary(manifest)
     data, steps = settle_data(settled, plan, manifest, start.config)
     module |= {"seed": plan.seed, "checkpoint_every_n_steps": max(1, steps // CHECKPOINTS)}

@@ -59,6 +59,9 @@ def configure(parser: ArgumentParser) -> None:
         metavar=("TRAIN", "VALIDATION", "TEST"),
         help="split by patient and label, such as 0.6 0.1 0.3; patients without label go to train",
     )
+    parser.add_argument(
+        "--min_side", type=int, default=1, help="images with a shorter side than this become rejects, pixels"
+    )
     parser.add_argument("--seed", type=int, default=0, help="draws who goes to which split")
     parser.add_argument("--workers", type=int, default=1, help="processes that read; the result is the same")
 
@@ -81,6 +84,7 @@ def run(config: Namespace) -> None:
         patient_pattern=config.patient_pattern,
         split_fractions=config.split_fractions and dict(zip(SPLITS, config.split_fractions, strict=True)),
         seed=config.seed,
+        min_side=config.min_side,
         ignore=[output, rejects_path(output)],
         name=config.name,
         workers=config.workers,

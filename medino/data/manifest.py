@@ -145,6 +145,23 @@ class Manifest:
             if not root.is_dir():
                 raise InputError(f"the scanned folder {root} is not there; bring it back, or scan where it is now")
 
+    def check_sides(self, least: int) -> None:
+        """See that no image is smaller than a backbone's patch: enlarged, it would show nothing but its own blur.
+
+        Args:
+            least: the shortest side that is accepted, pixels.
+
+        Raises:
+            InputError: an image is smaller.
+        """
+        small = np.flatnonzero(np.minimum(self.table["rows"].to_numpy(), self.table["columns"].to_numpy()) < least)
+        if len(small):
+            first = self.sample(int(small[0]))
+            raise InputError(
+                f"{len(small)} of {len(self)} images are smaller than a patch of {least} pixels (the first is "
+                f"{first.path}: {first.rows} x {first.columns}); scan again with --min-side {least} to leave them out"
+            )
+
     def column(self, name: str) -> np.ndarray:
         """One column as an object array with None where it is null."""
         values = np.empty(len(self), dtype=object)

@@ -48,6 +48,7 @@ def scan(
     patient_pattern: str | None = None,
     split_fractions: Mapping[str, float] | None = None,
     seed: int = 0,
+    min_side: int = 1,
     ignore: Iterable[str | Path] = (),
     name: str = "cohort",
     workers: int = 1,
@@ -68,6 +69,7 @@ def scan(
         split_fractions: split by patient into these parts (see `split_measured`); None leaves the column `split` as the
             labels give it.
         seed: draws who goes to which split.
+        min_side: images with a shorter side than this become rejects, pixels.
         ignore: files and folders to leave out (results of an earlier scan).
         name: what figures and tables will call this set.
         workers: processes that read; the result does not depend on their number.
@@ -93,8 +95,14 @@ def scan(
     for file, answer in zip(found.files, answers, strict=True):
         if isinstance(answer, str):
             rejects.append(Reject(file.root, file.path, None, answer))
+            continue
+        frames = [frame for frame in answer if _side(frame) >= min_side]
+        too_small = f"smaller than the {min_side} pixels asked for (--min-side)"
+        if frames:
+            rejects += [Reject(file.root, file.path, each["frame"], too_small) for each in answer if each not in frames]
+            images.append(_image(file, found.roots[file.root], frames, secret, pattern))
         else:
-            images.append(_image(file, found.roots[file.root], answer, secret, pattern))
+            rejects.append(Reject(file.root, file.path, None, too_small))
     if not images:
         raise _nothing_readable(rejects)
     notes = [f"{found.repeated} links or paths lead to what is listed already"] if found.repeated else []
@@ -130,6 +138,11 @@ def scan(
     for note in notes:
         LOG.warning(note)
     return manifest
+
+
+def _side(frame: Mapping[str, Any]) -> int:
+    """The shorter side of a described frame, pixels."""
+    return min(int(frame["rows"]), int(frame["columns"]))
 
 
 def _plane(plane: int | str) -> int:

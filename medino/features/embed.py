@@ -49,10 +49,11 @@ def embed(
         Class tokens of the last blocks and the mean patch token of the last one, after the final norm.
 
     Raises:
-        InputError: the manifest is empty, no image could be decoded, the transform's size does not fit the patch, or
-            features are NaN or infinite.
+        InputError: the manifest is empty, an image is smaller than a patch, none could be decoded, the transform's
+            size does not fit the patch, or features are NaN or infinite.
     """
     transform = transform or EvaluationTransform.for_backbone(backbone.config)
+    manifest.check_sides(backbone.config.patch_size)
     count = min(layers, backbone.config.depth)
 
     def tokens(images: torch.Tensor) -> dict[tuple[int, str], torch.Tensor]:

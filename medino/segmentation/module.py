@@ -105,8 +105,8 @@ class Segmentation(pl.LightningModule):
         """Check that trainer and datamodule fit the head and the backbone.
 
         Raises:
-            InputError: the precision is float16, the data's classes are not the head's, or its normalisation is not the
-                backbone's.
+            InputError: the precision is float16, the data's classes are not the head's, its normalisation is not the
+                backbone's, or an image is smaller than a patch.
         """
         precision = str(self.trainer.precision)
         if stage == "fit" and precision.startswith("16"):
@@ -120,6 +120,7 @@ class Segmentation(pl.LightningModule):
                 f"{datamodule.class_names}; give the same names in the same order"
             )
         transform, config = datamodule.transform, self.features.backbone.config
+        datamodule.manifest.check_sides(config.patch_size)
         if (transform.mean, transform.std) != (config.mean, config.std):
             raise InputError(
                 f"the data's transform normalises by mean {transform.mean} and std {transform.std}, the backbone "

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 import yaml
+from PIL import Image
 from safetensors.torch import save_file
 
 from medino.cli.main import main
@@ -224,4 +226,16 @@ def test_a_mask_of_another_size_is_refused_before_training(
     assert main([*words(archive, tmp_path / "run"), "--masks", str(masks)]) == 2
     assert "7" in (line := one_line(capsys))
     assert "48" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_smaller_than_a_patch_are_left_out_and_nothing_is_left_where_all_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    for place in range(4):
+        Image.fromarray(np.full((5, 5), place, dtype=np.uint8)).save(small / f"{place}.png")
+    assert main(["adapt", "--data", str(small), "-o", str(tmp_path / "run"), "--steps", "1"]) == 2
+    assert "4 x smaller than the 8 pixels asked for" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

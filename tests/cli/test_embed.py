@@ -144,3 +144,25 @@ def test_a_missing_manifest_and_a_wrong_output_are_refused(cohort: Path, capsys:
     assert "manifest none.parquet does not exist" in refusal(missing, cohort, capsys)
     wrong = ["embed", "--manifest", str(cohort), "-o", str(cohort.parent), "--thumbnail"]
     assert "no file name that ends in .parquet" in refusal(wrong, cohort, capsys)
+
+
+def test_an_image_smaller_than_a_patch_is_refused_and_can_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, side in (("a", 40), ("tiny", 5)):
+        Image.fromarray(np.full((side, 40), 7, dtype=np.uint8)).save(folder / f"{name}.png")
+    cohort = tmp_path / "cohort.parquet"
+    assert main(["scan", str(folder), "-o", str(cohort)]) == 0
+    capsys.readouterr()
+    line = refusal(words(cohort, "--backbone", "mini"), cohort, capsys)
+    assert "1 of 2 images are smaller than a patch of 8 pixels" in line
+    assert "tiny.png: 5 x 40" in line
+    assert "--min-side 8" in line
+    assert main(["scan", str(folder), "-o", str(cohort), "--min-side", "8"]) == 0
+    assert [(reject.path, reject.reason) for reject in Manifest.read(cohort).rejects] == [
+        ("tiny.png", "smaller than the 8 pixels asked for (--min-side)")
+    ]
+    assert main(words(cohort, "--backbone", "mini")) == 0
+    assert len(written(cohort)) == 1

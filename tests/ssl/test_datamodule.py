@@ -157,6 +157,11 @@ def test_crops_that_are_no_whole_number_of_patches_are_refused(
         train(manifest, 2, data=changes)
 
 
+def test_images_smaller_than_a_patch_are_refused(manifest: Path) -> None:
+    with pytest.raises(InputError, match=r"images are smaller than a patch of 64 pixels .*--min-side 64"):
+        tiny_data(manifest, global_size=64, local_size=64).batches(BACKBONE.replace(patch_size=64), 2)
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(manifest: Path) -> None:
     with pytest.raises(InputError, match="4 can't be divided among 3 processes"):
         batches(manifest, world_size=3)
