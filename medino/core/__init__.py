@@ -5,7 +5,7 @@ from medino.core.files import existing_file, existing_folder, file_fingerprint, 
 from medino.core.progress import ProgressBar, track
 from medino.core.randomness import derive_seed, numpy_generator, torch_generator
 from medino.core.runs import RunFolder, patients_seen_by, read_provenance, write_provenance
-from medino.core.tables import column, read_table, schema_of, table_fingerprint, write_table
+from medino.core.tables import column, optional, read_table, schema_of, table_fingerprint, write_table
 
 __all__ = [
     "InputError",
@@ -20,6 +20,7 @@ __all__ = [
     "existing_folder",
     "file_fingerprint",
     "numpy_generator",
+    "optional",
     "patients_seen_by",
     "read_json",
     "read_provenance",

@@ -33,6 +33,11 @@ def column(description: str, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"description": description})
 
 
+def optional(description: str) -> Any:
+    """A `column` that is null where nothing is given."""
+    return column(description, default=None)
+
+
 def schema_of(row_type: type) -> pa.Schema:
     """The Arrow schema of a row dataclass: `X` is required, `X | None` may be null."""
     hints = typing.get_type_hints(row_type)

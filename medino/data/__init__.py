@@ -10,6 +10,7 @@ from medino.data.readers import read_mask, read_pixels
 from medino.data.sampler import SampleAddress, StepBatchSampler
 from medino.data.scan import scan
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
+from medino.data.source import Source
 from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_splits, split_measured
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Reject",
     "Sample",
     "SampleAddress",
+    "Source",
     "StepBatchSampler",
     "Window",
     "assign_splits",

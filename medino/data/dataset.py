@@ -55,10 +55,10 @@ class PixelDataset(Dataset[Pixels]):
             InputError: the row has no mask, or its mask is of another size than the image.
             UnreadableImageError: the mask can't be decoded.
         """
-        sample, path = self.manifest.sample(index), self.manifest.mask_file_path(index)
-        if path is None:
+        sample, source = self.manifest.sample(index), self.manifest.mask_source(index)
+        if source is None:
             raise InputError(f"sample {sample.sample_id} has no mask; scan again with --masks, or leave it out")
-        mask = read_mask(path, sample.mask_frame or 0, sample.plane)
+        mask = read_mask(source, sample.mask_frame or 0, sample.plane)
         if mask.shape != (sample.rows, sample.columns):
             raise InputError(
                 f"the mask of sample {sample.sample_id} has {mask.shape[0]} x {mask.shape[1]} pixels and its image "
@@ -67,7 +67,7 @@ class PixelDataset(Dataset[Pixels]):
         return mask
 
     def _read(self, index: int) -> Pixels:
-        return read_pixels(self.manifest.file_path(index), self.manifest.sample(index))
+        return read_pixels(self.manifest.source(index), self.manifest.sample(index))
 
     def _neighbour(self, row: int, index: int, pixels: Pixels) -> torch.Tensor:
         if row == index:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from medino.core import InputError, read_table, schema_of, table_fingerprint, write_table
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
+from medino.data.source import Source
 
 SAMPLE_SCHEMA = schema_of(Sample)
 REJECT_SCHEMA = schema_of(Reject)
@@ -23,7 +24,7 @@ REJECT_SCHEMA = schema_of(Reject)
 PATIENT_UNITS = ("patient", "study", "file")
 """What a row's `patient` can stand for, the surest first."""
 
-PLACES = ("root", "path", "mask_root", "mask_path")
+PLACES = ("root", "path", "member", "mask_root", "mask_path", "mask_member")
 """The columns that say where files lie. They can name people, and change when a folder is moved."""
 
 
@@ -126,14 +127,15 @@ class Manifest:
             for row in batch.to_pylist():
                 yield Sample(**row)
 
-    def file_path(self, index: int) -> Path:
-        """The image file of a row."""
-        return self.roots[self.table["root"][index].as_py()] / self.table["path"][index].as_py()
+    def source(self, index: int) -> Source:
+        """Where the bytes of a row's image lie."""
+        root, path, member = (self.table[name][index].as_py() for name in ("root", "path", "member"))
+        return Source(self.roots[root] / path, member)
 
-    def mask_file_path(self, index: int) -> Path | None:
-        """The mask file of a row, if it has one."""
-        path = self.table["mask_path"][index].as_py()
-        return None if path is None else self.mask_roots[self.table["mask_root"][index].as_py()] / path
+    def mask_source(self, index: int) -> Source | None:
+        """Where the bytes of a row's mask lie, if it has one."""
+        root, path, member = (self.table[name][index].as_py() for name in ("mask_root", "mask_path", "mask_member"))
+        return None if path is None else Source(self.mask_roots[root] / path, member)
 
     def check_roots(self) -> None:
         """See that the scanned folders are still there.
@@ -215,10 +217,10 @@ def record_rejects(path: str | Path, rejects: Iterable[Reject]) -> Manifest:
     """
     manifest = Manifest.read(path)
     manifest.check_roots()
-    known = {(reject.root, reject.path, reject.frame) for reject in manifest.rejects}
-    new = {(reject.root, reject.path, reject.frame): reject for reject in rejects}
-    places = zip(*(manifest.table[name].to_pylist() for name in ("root", "path", "frame")), strict=True)
-    kept = [(*place,) not in new and (*place[:2], None) not in new for place in places]
+    known = {(reject.root, reject.path, reject.member, reject.frame) for reject in manifest.rejects}
+    new = {(reject.root, reject.path, reject.member, reject.frame): reject for reject in rejects}
+    places = zip(*(manifest.table[name].to_pylist() for name in ("root", "path", "member", "frame")), strict=True)
+    kept = [(*place,) not in new and (*place[:3], None) not in new for place in places]
     added = tuple(reject for place, reject in new.items() if place not in known)
     manifest = dataclasses.replace(manifest.select(np.asarray(kept, dtype=bool)), rejects=manifest.rejects + added)
     manifest.write(path)

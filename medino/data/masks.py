@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from medino.core import InputError, existing_folder
+from medino.data.readers import ReadSettings
 from medino.data.reading import frames_or_reason, read_all
 from medino.data.schema import Sample
 from medino.data.walk import FoundFile, walk
@@ -78,7 +79,7 @@ def with_masks(
     samples: Sequence[Sample],
     images: Sequence[FoundFile],
     folder: str | Path,
-    plane: int,
+    settings: ReadSettings,
     workers: int,
     notes: list[str],
 ) -> list[Sample]:
@@ -88,7 +89,7 @@ def with_masks(
         samples: rows of the manifest.
         images: their files.
         folder: the masks' folder, which becomes mask root 0.
-        plane: the axis that slices of volumes are perpendicular to.
+        settings: how the images were read.
         workers: processes that read.
         notes: gets a sentence for masks that can't be used and images that go without.
 
@@ -96,7 +97,7 @@ def with_masks(
         InputError: a mask has another size than its image, or fewer slices; or no mask fits.
     """
     matched = match_masks(images, folder)
-    tasks = [(mask.full_path, plane) for mask in matched.mask_of.values()]
+    tasks = [(mask.source, settings) for mask in matched.mask_of.values()]
     answers = dict(zip(matched.mask_of, read_all(frames_or_reason, tasks, workers, "reading masks"), strict=True))
     reasons = Counter(answer for answer in answers.values() if isinstance(answer, str))
     notes += [f"{count} masks can't be used: {reason}" for reason, count in reasons.most_common()]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 from medino.core import UnreadableImageError, track
-from medino.data.readers import describe, read_pixels, sniff
+from medino.data.readers import ReadSettings, describe, read_pixels, sniff
 from medino.data.schema import Sample
+from medino.data.source import Source
 
 NOT_AN_IMAGE = "not a DICOM, NIfTI, PNG, JPEG or TIFF file"
 
@@ -66,24 +66,24 @@ def _one_by_one(function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R | 
         yield answer
 
 
-def frames_or_reason(task: tuple[Path, int]) -> list[dict[str, Any]] | str:
-    """The frames of a file (path, plane) as its reader describes them, or why there are none."""
-    path, plane = task
+def frames_or_reason(task: tuple[Source, ReadSettings]) -> list[dict[str, Any]] | str:
+    """The frames of a file as its reader describes them, or why there are none."""
+    source, settings = task
     try:
-        if path.stat().st_size == 0:
+        if source.size() == 0:
             return "the file is empty"
-        return describe(path, plane) if sniff(path) else NOT_AN_IMAGE
+        return describe(source, settings) if sniff(source) else NOT_AN_IMAGE
     except UnreadableImageError as error:
         return str(error)
     except OSError as error:
         return f"the file can't be opened ({error.strerror})"
 
 
-def why_undecodable(task: tuple[Path, Sample]) -> str | None:
+def why_undecodable(task: tuple[Source, Sample]) -> str | None:
     """Why a sample (its file, its row) can't be decoded; None if it can."""
-    path, sample = task
+    source, sample = task
     try:
-        read_pixels(path, sample)
+        read_pixels(source, sample)
     except UnreadableImageError as error:
         return str(error)
     return None

@@ -14,9 +14,10 @@ from medino.data.labels import JoinKeys, LabelRow, LabelTable, read_labels
 from medino.data.manifest import Manifest
 from medino.data.masks import bare_name, with_masks
 from medino.data.patients import Ownership, hashed_patient, settle_patients, without_constant_patient
-from medino.data.readers import PLANES
+from medino.data.readers import PLANES, ReadSettings
 from medino.data.reading import frames_or_reason, read_all, why_undecodable
 from medino.data.schema import Reject, Sample
+from medino.data.source import Source
 from medino.data.splits import check_splits, split_measured
 from medino.data.walk import FoundFile, walk
 
@@ -81,7 +82,7 @@ def scan(
     Raises:
         InputError: something given does not exist or does not fit, or no image can be read.
     """
-    axis, pattern = _plane(plane), _pattern(patient_pattern)
+    settings, pattern = ReadSettings(plane=_plane(plane)), _pattern(patient_pattern)
     if masks is not None and Path(masks).resolve() in {Path(path).resolve() for path in paths}:
         raise InputError(
             f"the masks' folder {masks} is to be scanned for images as well; give masks a folder of their own"
@@ -90,7 +91,7 @@ def scan(
     table = None if labels is None else read_labels(labels, secret, label_column)
     key_file = None if key is None or isinstance(key, IdentityKey) else Path(key)
     found = walk(paths, [*ignore, *(path for path in (labels, masks, key_file) if path is not None)])
-    answers = read_all(frames_or_reason, [(file.full_path, axis) for file in found.files], workers, "reading headers")
+    answers = read_all(frames_or_reason, [(file.source, settings) for file in found.files], workers, "reading headers")
     images, rejects = [], list(found.rejects)
     for file, answer in zip(found.files, answers, strict=True):
         if isinstance(answer, str):
@@ -114,7 +115,7 @@ def scan(
             "leave their files out of what is trained on"
         )
     if masks is not None:
-        samples = with_masks(samples, [image.file for image in images], masks, axis, workers, notes)
+        samples = with_masks(samples, [image.file for image in images], masks, settings, workers, notes)
     if verify:
         samples, undecodable = _decoded(samples, found.roots, workers)
         rejects += undecodable
@@ -126,7 +127,7 @@ def scan(
         roots=tuple(found.roots),
         mask_roots=() if masks is None else (Path(masks).resolve(),),
         name=name,
-        settings={"plane": axis, "verified": verify, "key_id": secret.key_id, "notes": notes},
+        settings={"plane": settings.plane, "verified": verify, "key_id": secret.key_id, "notes": notes},
     )
     check_splits(manifest)
     if split_fractions is not None:
@@ -189,7 +190,7 @@ def _image(
     )
     file_name = Path(file.path).name
     join = JoinKeys(
-        paths=(file.path, f"{root.name}/{file.path}", str(file.full_path)),
+        paths=(file.path, f"{root.name}/{file.path}", str(file.source.path)),
         instance=key.hash("image", tags["sop_instance_uid"]) if tags["sop_instance_uid"] else None,
         names=tuple(key.hash("image", name) for name in (file_name, bare_name(file.path))),
         series=series,
@@ -221,6 +222,9 @@ def _samples(images: list[_Image], table: LabelTable | None, key: IdentityKey, n
                 "sample_id": key.hash("sample", place),
                 "root": image.file.root,
                 "path": image.file.path,
+                "member": image.file.source.member,
+                "file_bytes": image.file.source.stamp[0],
+                "instance": image.join.instance,
                 "patient": patient,
                 "patient_unit": unit,
                 "study": image.owner.study or image.owner.file,
@@ -234,13 +238,13 @@ def _samples(images: list[_Image], table: LabelTable | None, key: IdentityKey, n
 
 def _decoded(samples: list[Sample], roots: Sequence[Path], workers: int) -> tuple[list[Sample], list[Reject]]:
     """Decode everything: what can be decoded, and rejects for the rest."""
-    tasks = [(roots[sample.root] / sample.path, sample) for sample in samples]
+    tasks = [(Source(roots[sample.root] / sample.path, sample.member), sample) for sample in samples]
     kept, rejects = [], []
     for sample, reason in zip(samples, read_all(why_undecodable, tasks, workers, "decoding pixels"), strict=True):
         if reason is None:
             kept.append(sample)
         else:
-            rejects.append(Reject(sample.root, sample.path, sample.frame, reason))
+            rejects.append(sample.reject(reason))
     return kept, rejects
 
 

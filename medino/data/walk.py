@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medino.core import InputError
 from medino.data.schema import Reject
+from medino.data.source import Source
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class FoundFile:
 
     root: int
     path: str
-    full_path: Path
+    source: Source
 
 
 @dataclass
@@ -106,7 +107,7 @@ class _Walker:
         except UnicodeEncodeError:
             self._reject(root, relative, "the name of the file is no valid UTF-8: rename it")
             return
-        self.found.files.append(FoundFile(root, relative, Path(full_path)))
+        self.found.files.append(FoundFile(root, relative, Source(Path(full_path))))
 
     def _reject(self, root: int, relative: str, reason: str) -> None:
         text = relative.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -176,4 +176,4 @@ def _readable_and_not(
 def _reject(manifest: Manifest, row: int, reason: str) -> Reject:
     """What the manifest's list of rejects says of a row."""
     sample = manifest.sample(row)
-    return Reject(root=sample.root, path=sample.path, frame=sample.frame, reason=reason)
+    return sample.reject(reason)

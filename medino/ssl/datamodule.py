@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
 from medino.core import InputError, TrainingStoppedError
-from medino.data import Intensity, Manifest, Reject, SampleAddress, StepBatchSampler, record_rejects
+from medino.data import Intensity, Manifest, SampleAddress, StepBatchSampler, record_rejects
 from medino.models import BackboneConfig
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.distributed import rank, world_size
@@ -244,7 +244,7 @@ class PretrainingData(pl.LightningDataModule):
         samples = [(self.manifest.sample(rows[key]), reason) for key, reason in reasons.items() if key in rows]
         record_rejects(
             self.manifest_path,
-            [Reject(sample.root, sample.path, sample.frame, reason) for sample, reason in samples],
+            [sample.reject(reason) for sample, reason in samples],
         )
 
 

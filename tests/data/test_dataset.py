@@ -12,7 +12,7 @@ from PIL import Image
 from medino.core import InputError, UnreadableImageError
 from medino.data.dataset import PixelDataset, adjacent_slices
 from medino.data.manifest import Manifest
-from medino.data.readers import describe
+from medino.data.readers import ReadSettings, describe
 from medino.data.readers.description import FACTS
 from medino.data.schema import Sample
 
@@ -31,9 +31,8 @@ def manifest_of(*rows: dict[str, object]) -> Manifest:
 
 
 def described(path: Path, plane: int = 2, series: str = "s") -> list[dict[str, object]]:
-    return [
-        {name: facts[name] for name in FACTS} | {"path": path.name, "series": series} for facts in describe(path, plane)
-    ]
+    row = {"path": path.name, "series": series}
+    return [{name: facts[name] for name in FACTS} | row for facts in describe(path, ReadSettings(plane=plane))]
 
 
 def test_slices_of_a_series_are_linked_by_position_whatever_their_order() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from medino.core import InputError
 from medino.data.manifest import Manifest, record_rejects, rejects_path
-from medino.data.schema import Reject, Sample
+from medino.data.schema import MANIFEST_VERSION, Reject, Sample
+from medino.data.source import Source
 
 
 def sample(index: int, **changes: object) -> Sample:
@@ -49,7 +50,7 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_both_files_carry_a_schema_version(tmp_path: Path) -> None:
     manifest().write(tmp_path / "cohort.parquet")
     for path in (tmp_path / "cohort.parquet", tmp_path / "cohort.rejects.parquet"):
-        assert pq.read_schema(path).metadata[b"schema_version"] == b"1"
+        assert pq.read_schema(path).metadata[b"schema_version"] == str(MANIFEST_VERSION).encode()
 
 
 def test_the_fingerprint_stays_when_the_files_are_moved_and_changes_with_what_they_are() -> None:
@@ -79,8 +80,8 @@ def test_a_column_keeps_its_nulls() -> None:
 def test_files_are_found_from_their_roots() -> None:
     rows = [sample(0), sample(2, mask_root=0, mask_path="m/1.png", mask_frame=0)]
     made = Manifest.from_samples(rows, roots=(Path("/data"),), mask_roots=(Path("/masks"),))
-    assert made.file_path(1) == Path("/data/a/1.dcm")
-    assert [made.mask_file_path(0), made.mask_file_path(1)] == [None, Path("/masks/m/1.png")]
+    assert made.source(1).path == Path("/data/a/1.dcm")
+    assert [made.mask_source(0), made.mask_source(1)] == [None, Source(Path("/masks/m/1.png"))]
 
 
 def test_the_patient_unit_names_every_kind() -> None:

@@ -109,7 +109,7 @@ def test_lung_is_dark_and_nodules_are_bright_as_shown_on_both_scanners(archive: 
     seen = set()
     for index in range(len(table)):
         sample = table.sample(index)
-        path = table.file_path(index)
+        path = table.source(index).path
         shown = Intensity().apply(read_pixels(path, sample))[0].numpy()
         mask = mask_of(archive, path)
         middle = shown[30:60, 44:52].mean()

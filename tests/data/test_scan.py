@@ -94,7 +94,7 @@ def test_a_file_name_that_is_no_text_is_rejected(tmp_path: Path) -> None:
 def test_single_files_and_several_folders_have_roots_of_their_own(tmp_path: Path) -> None:
     one, two = write_png(tmp_path / "one" / "x.png"), write_png(tmp_path / "two" / "x.png")
     manifest = scan([one, two.parent], key=KEY)
-    assert [manifest.file_path(row) for row in range(2)] == [one.resolve(), two.resolve()]
+    assert [manifest.source(row).path for row in range(2)] == [one.resolve(), two.resolve()]
     assert len(set(manifest.column("sample_id"))) == len(set(manifest.column("patient"))) == 2
 
 
@@ -228,7 +228,7 @@ def test_masks_are_found_by_path_or_by_name_and_are_no_images(tmp_path: Path) ->
     }
     slices = manifest.column("path") == "v.nii.gz"
     assert list(manifest.column("mask_frame")[slices]) == list(range(6))
-    assert manifest.mask_file_path(0) == (masks / "a" / "1.png").resolve()
+    assert manifest.mask_source(0).path == (masks / "a" / "1.png").resolve()
     assert "1 files in the masks' folder belong to no image" in manifest.settings["notes"]
 
 

@@ -1,4 +1,4 @@
-"""One reader for each format: a path and a frame in, pixels out."""
+"""One reader for each format: a source and a row of the manifest in, pixels out."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,20 +9,21 @@ from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
 from medino.data.readers import dicom, nifti, raster
 from medino.data.readers.failures import decoding
-from medino.data.readers.nifti import PLANES
+from medino.data.readers.settings import DEFAULT_SETTINGS, PLANES, ReadSettings
 from medino.data.schema import Sample
+from medino.data.source import Source
 
-__all__ = ["FORMATS", "PLANES", "describe", "read_mask", "read_pixels", "sniff"]
+__all__ = ["FORMATS", "PLANES", "ReadSettings", "describe", "read_mask", "read_pixels", "sniff"]
 
 
 class _Reader(Protocol):
     """What each format's module offers."""
 
-    def describe(self, path: Path, plane: int | None = ...) -> list[dict[str, object]]: ...
+    def describe(self, source: Source, settings: ReadSettings) -> list[dict[str, object]]: ...
 
-    def read(self, path: Path, frame: int, plane: int | None = ...) -> Pixels: ...
+    def read(self, source: Source, sample: Sample) -> Pixels: ...
 
-    def read_mask(self, path: Path, frame: int, plane: int | None = ...) -> torch.Tensor: ...
+    def read_mask(self, source: Source, frame: int, plane: int | None) -> torch.Tensor: ...
 
 
 _READERS: dict[str, _Reader] = {"dicom": dicom, "nifti": nifti, "raster": raster}
@@ -38,7 +39,7 @@ _SUFFIXES = {
 _RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def sniff(path: Path) -> str | None:
+def sniff(file: Source | Path) -> str | None:
     """The format of a file, by its first bytes and, where these don't tell, by its name.
 
     Returns:
@@ -47,9 +48,10 @@ def sniff(path: Path) -> str | None:
     Raises:
         UnreadableImageError: the file can't be opened.
     """
-    with decoding("the file"), path.open("rb") as file:
-        start = file.read(348)
-    name = path.name.lower()
+    source = Source.of(file)
+    with decoding("the file"), source.open() as opened:
+        start = opened.read(348)
+    name = source.name.lower()
     if start[128:132] == b"DICM" or _is_bare_dicom(start):
         return "dicom"
     if start.startswith(_RASTER_STARTS):
@@ -70,42 +72,40 @@ def _is_bare_dicom(start: bytes) -> bool:
     return group_then_element and (length == b"\0\0" or start[4:6].isalpha())
 
 
-def describe(path: Path, plane: int = 2) -> list[dict[str, object]]:
+def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> list[dict[str, object]]:
     """What the headers of a file say: one dict for each frame, slice or page. No pixel is decoded.
 
     Args:
-        path: the file.
-        plane: the axis that slices of a volume are perpendicular to; without effect on other formats.
+        file: the file, or the member of an archive.
+        settings: how to look at volumes and slides.
 
     Returns:
-        Dicts with the fields of `Sample` that the file itself tells (`format`, `frame`, `plane`, `modality`,
-        `sop_class`, `transfer_syntax`, `photometric`, `rows`, `columns`, `samples_per_pixel`, `bits_stored`,
-        `spacing_row_mm`, `spacing_column_mm`, `slice_position_mm`, `slice_thickness_mm`, `manufacturer`,
-        `manufacturer_model`, `body_part`) and with the raw identifiers `patient_id`, `study_uid`, `series_uid`,
-        `sop_instance_uid` and `accession_number`, None where absent or blank. These five identify people: they are
-        to be hashed and thrown away, never stored.
+        Dicts with the fields of `Sample` that the file itself tells (`FACTS` in `medino.data.readers.description`) and
+        with raw identifiers (`IDENTIFIERS` there), None where absent or blank. These identify people: they are to be
+        hashed and thrown away, never stored.
 
     Raises:
         UnreadableImageError: the file is no image, or its header can't be right; the text is the reason, without any
             value out of the file.
     """
-    return _reader(sniff(path)).describe(path, plane)
+    source = Source.of(file)
+    return _reader(sniff(source)).describe(source, settings)
 
 
-def read_pixels(path: Path, sample: Sample) -> Pixels:
+def read_pixels(file: Source | Path, sample: Sample) -> Pixels:
     """Decode the frame, slice or page that a row of a manifest stands for.
 
     Raises:
         UnreadableImageError: it can't be decoded; the text is the reason.
     """
-    return _reader(sample.format).read(path, sample.frame, sample.plane)
+    return _reader(sample.format).read(Source.of(file), sample)
 
 
-def read_mask(path: Path, frame: int = 0, plane: int | None = None, format: str | None = None) -> torch.Tensor:
+def read_mask(file: Source | Path, frame: int = 0, plane: int | None = None, format: str | None = None) -> torch.Tensor:
     """Decode a mask: the numbers of classes or instances as they are stored, (H, W) int64.
 
     Args:
-        path: the mask's file.
+        file: the mask's file.
         frame: frame, slice or page.
         plane: the axis that slices of a label volume are perpendicular to (2 where None).
         format: one of `FORMATS`; found out from the file where None.
@@ -113,7 +113,8 @@ def read_mask(path: Path, frame: int = 0, plane: int | None = None, format: str 
     Raises:
         UnreadableImageError: it can't be decoded, is in colour, or holds values that are no whole numbers.
     """
-    return _reader(format or sniff(path)).read_mask(path, frame, plane)
+    source = Source.of(file)
+    return _reader(format or sniff(source)).read_mask(source, frame, plane)
 
 
 def _reader(format: str | None) -> _Reader:

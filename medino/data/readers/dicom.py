@@ -1,7 +1,6 @@
 """DICOM: frames in physical units, with their windows and their valid part."""
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,20 +19,23 @@ from medino.data.readers.dicom_header import (
 )
 from medino.data.readers.dicom_pixels import stored_values
 from medino.data.readers.failures import decoding
+from medino.data.readers.settings import ReadSettings
+from medino.data.schema import Sample
+from medino.data.source import Source
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
-def describe(path: Path, plane: int | None = None) -> list[dict[str, object]]:
+def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The frames of a DICOM file from its header alone; see `medino.data.readers.describe`."""
-    header = read_header(path)
+    header = read_header(source)
     _check_photometric(header)
     with decoding("the header"):
         return describe_header(header)
 
 
-def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
+def read(source: Source, sample: Sample) -> Pixels:
     """Decode one frame.
 
     Grey values pass the modality transformation (LUT or slope and intercept; the frame's own in enhanced images);
@@ -42,9 +44,9 @@ def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
     Raises:
         UnreadableImageError: the frame can't be decoded.
     """
-    header = read_header(path)
-    photometric = _check_photometric(header)
-    stored = stored_values(path, header, frame)
+    header = read_header(source)
+    frame, photometric = sample.frame, _check_photometric(header)
+    stored = stored_values(source, header, frame)
     with decoding("the header"):
         if photometric in _GREY:
             values, full_range = _physical(stored, header, frame)
@@ -63,13 +65,13 @@ def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
         )
 
 
-def read_mask(path: Path, frame: int, plane: int | None = None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     """The stored values of one frame as class or instance numbers, (H, W) int64.
 
     Raises:
         UnreadableImageError: the frame can't be decoded, or is in colour.
     """
-    stored = stored_values(path, read_header(path), frame)
+    stored = stored_values(source, read_header(source), frame)
     if stored.ndim != 2:
         raise UnreadableImageError("a mask needs one value a pixel, and this DICOM image is in colour")
     return torch.from_numpy(stored.astype(np.int64))

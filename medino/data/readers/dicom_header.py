@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
@@ -22,6 +21,7 @@ from pydicom.uid import (
 from medino.core import UnreadableImageError
 from medino.data.readers.description import description
 from medino.data.readers.failures import check_size, decoding
+from medino.data.source import Source
 
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 _TAGS = [
@@ -145,22 +145,22 @@ def numbers(dataset: Dataset, name: str) -> list[float]:
     return values if all(np.isfinite(values)) else []
 
 
-def read_header(path: Path) -> DicomHeader:
+def read_header(source: Source) -> DicomHeader:
     """Read the header of a DICOM image, with or without preamble and file meta information.
 
     Raises:
         UnreadableImageError: the file is no DICOM image, or its header can't be right.
     """
     with decoding("the header"):
-        status = path.stat()
-        return _read_header(path, status.st_size, status.st_mtime_ns)
+        return _read_header(source, source.stamp)
 
 
 # The frames of one file are often read one after the other, and the header of an enhanced image is long.
 @lru_cache(maxsize=4)
-def _read_header(path: Path, size: int, modified: int) -> DicomHeader:
-    """The header of a file of that size; `modified` keeps a rewritten file from the cache."""
-    with path.open("rb") as file:
+def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
+    """The header of a file; `stamp` keeps a rewritten file from the cache."""
+    size = source.size()
+    with source.open() as file:
         dataset = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
         syntax = _transfer_syntax(dataset)
         left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - file.tell()

@@ -1,6 +1,6 @@
 """DICOM pixel data: one frame decoded to the numbers that were stored, colour to RGB."""
 
-from pathlib import Path
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -12,13 +12,14 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
 from medino.core import UnreadableImageError
 from medino.data.readers.dicom_header import DicomHeader
 from medino.data.readers.failures import check_size, decoding
+from medino.data.source import Source
 
 
-def stored_values(path: Path, header: DicomHeader, frame: int) -> np.ndarray:
+def stored_values(source: Source, header: DicomHeader, frame: int) -> np.ndarray:
     """Decode one frame of a DICOM image; the others stay compressed or unread.
 
     Args:
-        path: the file.
+        source: the file.
         header: its header.
         frame: index of the frame.
 
@@ -31,8 +32,8 @@ def stored_values(path: Path, header: DicomHeader, frame: int) -> np.ndarray:
     if not 0 <= frame < header.frames:
         raise UnreadableImageError(f"frame {frame} is asked for, and the file has {header.frames}")
     name = header.transfer_syntax.name if header.transfer_syntax.is_transfer_syntax else "unknown transfer syntax"
-    with decoding(f"the pixel data ({name})"):
-        values = _decode(path, header, frame)
+    with decoding(f"the pixel data ({name})"), source.open() as file:
+        values = _decode(file, header, frame)
     rows, columns = header.whole("Rows", 0), header.whole("Columns", 0)
     expected = (rows, columns) if header.whole("SamplesPerPixel", 1) == 1 else (rows, columns, 3)
     if values.shape != expected:
@@ -46,14 +47,14 @@ def stored_values(path: Path, header: DicomHeader, frame: int) -> np.ndarray:
     return values
 
 
-def _decode(path: Path, header: DicomHeader, frame: int) -> np.ndarray:
+def _decode(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
     if header.transfer_syntax == DeflatedExplicitVRLittleEndian:
-        return pixel_array(dcmread(path), index=frame)
+        return pixel_array(dcmread(file), index=frame)
     if header.transfer_syntax == JPEGExtended12Bit and header.whole("BitsStored", 8) > 8:
         # libjpeg as the plugins of pydicom build it reads 8 bits only; imagecodecs has the 12-bit build.
-        return imagecodecs.jpeg_decode(get_frame(_pixel_data(path), frame, number_of_frames=header.frames))
-    return pixel_array(path, index=frame, transfer_syntax_uid=header.transfer_syntax)
+        return imagecodecs.jpeg_decode(get_frame(_pixel_data(file), frame, number_of_frames=header.frames))
+    return pixel_array(file, index=frame, transfer_syntax_uid=header.transfer_syntax)
 
 
-def _pixel_data(path: Path) -> bytes:
-    return dcmread(path, force=True, specific_tags=["PixelData"]).PixelData
+def _pixel_data(file: BinaryIO) -> bytes:
+    return dcmread(file, force=True, specific_tags=["PixelData"]).PixelData

@@ -6,23 +6,25 @@ has the front at its top and the patient's right at its left, and sagittal (0) a
 their top. A 4-D file is a row of volumes: frame `v * slices + k` is slice k of volume v.
 """
 
+import gzip
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import cast
 
 import nibabel
 import numpy as np
 import torch
-from nibabel.nifti1 import Nifti1Pair
+from nibabel.nifti1 import Nifti1Image, Nifti1Pair
+from nibabel.nifti2 import Nifti2Image
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
 from medino.data.readers.description import description
 from medino.data.readers.failures import check_size, decoding
-
-PLANES = {0: "sagittal", 1: "coronal", 2: "axial"}
-"""What a slice perpendicular to each canonical axis is called."""
+from medino.data.readers.settings import PLANES, ReadSettings
+from medino.data.schema import Sample
+from medino.data.source import Source
 
 _MAX_VOXELS = 2**29
 """Most voxels of a volume that is read: two gigabytes of float32, 2000 slices of 512 x 512."""
@@ -55,10 +57,10 @@ class _Volume:
     high: float
 
 
-def describe(path: Path, plane: int | None = 2) -> list[dict[str, object]]:
+def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The slices of a volume from its header alone; see `medino.data.readers.describe`."""
-    plane = _checked(plane)
-    geometry = _geometry(path)
+    plane = _checked(settings.plane)
+    geometry = _geometry(source)
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     size = geometry.spacing
     normal = geometry.affine[:3, plane] / size[plane]
@@ -83,15 +85,15 @@ def describe(path: Path, plane: int | None = 2) -> list[dict[str, object]]:
     ]
 
 
-def read(path: Path, frame: int, plane: int | None = 2) -> Pixels:
+def read(source: Source, sample: Sample) -> Pixels:
     """One slice, in the units of the file after its slope and intercept.
 
     Raises:
         UnreadableImageError: the volume can't be read, or holds NaN or infinite values anywhere.
     """
-    plane = _checked(plane)
-    geometry = _geometry(path)
-    values, volume = _slice(path, geometry, frame, plane)
+    plane = _checked(sample.plane)
+    geometry = _geometry(source)
+    values, volume = _slice(source, geometry, sample.frame, plane)
     if geometry.dtype.kind in "iu":
         limits = np.iinfo(geometry.dtype)
         ends = np.array([limits.min, limits.max], dtype=np.float64) * geometry.scale[0] + geometry.scale[1]
@@ -107,13 +109,13 @@ def read(path: Path, frame: int, plane: int | None = 2) -> Pixels:
     )
 
 
-def read_mask(path: Path, frame: int, plane: int | None = 2) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     """One slice of a label volume, turned like `read` turns the image: (H, W) int64.
 
     Raises:
         UnreadableImageError: the volume can't be read, or its values are no whole numbers.
     """
-    values, _ = _slice(path, _geometry(path), frame, _checked(plane))
+    values, _ = _slice(source, _geometry(source), frame, _checked(plane))
     whole = np.rint(values)
     if not np.array_equal(whole, values):
         raise UnreadableImageError("the mask holds values that are not whole numbers: it is no label volume")
@@ -128,9 +130,9 @@ def _checked(plane: int | None) -> int:
     return plane
 
 
-def _geometry(path: Path) -> _Geometry:
+def _geometry(source: Source) -> _Geometry:
     with decoding("the NIfTI header"):
-        image = _load(path)
+        image = _load(source)
         shape, dtype = tuple(image.shape), image.get_data_dtype()
         # A last axis of one value is how some tools write a 3-D volume.
         while len(shape) > 3 and shape[-1] == 1:
@@ -159,30 +161,35 @@ def _geometry(path: Path) -> _Geometry:
         )
 
 
-def _load(path: Path) -> Nifti1Pair:
-    image = nibabel.load(path)
+def _load(source: Source) -> Nifti1Pair:
+    if source.member is not None:
+        data = source.read_bytes()
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        two = int.from_bytes(data[:4], "little") == 540 or int.from_bytes(data[:4], "big") == 540
+        return cast(Nifti1Pair, (Nifti2Image if two else Nifti1Image).from_bytes(data))
+    image = nibabel.load(source.path)
     if not isinstance(image, Nifti1Pair):
         raise UnreadableImageError("the file is no NIfTI image")
     return image
 
 
-def _slice(path: Path, geometry: _Geometry, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
+def _slice(source: Source, geometry: _Geometry, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
     """Slice `frame` as (rows, columns) float32, and the volume that it is of."""
     slices = geometry.shape[plane]
     if not 0 <= frame < slices * geometry.volumes:
         raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * geometry.volumes}")
     with decoding("the volume"):
-        volume = _volume(path, path.stat().st_mtime_ns, frame // slices)
+        volume = _volume(source, source.stamp, frame // slices)
     return np.take(volume.voxels, frame % slices, axis=plane)[::-1, ::-1].T.astype(np.float32), volume
 
 
 # Slices of one volume are often read one after the other, and a compressed volume can only be unpacked whole. Two are
 # kept, for an image and its labels.
 @lru_cache(maxsize=2)
-def _volume(path: Path, modified: int, index: int) -> _Volume:
-    """Volume `index` of a file; `modified` keeps a rewritten file from the cache."""
-    image = _load(path)
-    geometry = _geometry(path)
+def _volume(source: Source, stamp: tuple[int, int], index: int) -> _Volume:
+    """Volume `index` of a file; `stamp` keeps a rewritten file from the cache."""
+    image = _load(source)
+    geometry = _geometry(source)
     data = image.dataobj[(slice(None),) * 3 + (index,)] if len(image.shape) > 3 else np.asanyarray(image.dataobj)
     if data.dtype.kind == "f":
         # Scaled values come as float64, twice the memory for nothing.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -14,6 +13,9 @@ from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
 from medino.data.readers.description import description
 from medino.data.readers.failures import check_size, decoding
+from medino.data.readers.settings import ReadSettings
+from medino.data.schema import Sample
+from medino.data.source import Source
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms")
@@ -22,12 +24,12 @@ _PHOTOMETRIC = 262
 """TIFF's tag for what zero means: 0 is white, 1 is black."""
 
 
-def describe(path: Path, plane: int | None = None) -> list[dict[str, object]]:
+def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The pages of an image file from their headers alone; see `medino.data.readers.describe`."""
-    if path.suffix.lower() in _SLIDES:
+    if source.name.lower().endswith(_SLIDES):
         raise UnreadableImageError("a whole slide is no single image: cut it into tiles (PNG, JPEG or TIFF) first")
     described = []
-    with decoding("the image file"), _opened(path) as image:
+    with decoding("the image file"), _opened(source) as image:
         for frame in range(_pages(image)):
             image.seek(frame)
             columns, rows = image.size
@@ -48,19 +50,19 @@ def describe(path: Path, plane: int | None = None) -> list[dict[str, object]]:
     return described
 
 
-def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
+def read(source: Source, sample: Sample) -> Pixels:
     """One page. A palette becomes colour, alpha is dropped, the camera's rotation (EXIF) is applied.
 
     Raises:
         UnreadableImageError: the page can't be decoded.
     """
-    with decoding("the image file"), _opened(path) as image:
-        _seek(image, frame)
+    with decoding("the image file"), _opened(source) as image:
+        _seek(image, sample.frame)
         bits, turn = _bits(image), _orientation(image)
         colour = image.mode not in _GREY_MODES
         # Pillow inverts white-is-zero TIFFs of up to 8 bits itself.
         inverted = not colour and bits > 8 and _tiff_tag(image, _PHOTOMETRIC) == 0
-        values = _oriented(_colour(path, image, frame) if colour else _grey(image), turn)
+        values = _oriented(_colour(source, image, sample.frame) if colour else _grey(image), turn)
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise UnreadableImageError("the image holds values that are not numbers (NaN or infinite)")
@@ -70,16 +72,16 @@ def read(path: Path, frame: int, plane: int | None = None) -> Pixels:
     return Pixels(torch.from_numpy(np.ascontiguousarray(stacked)), full_range, inverted=inverted)
 
 
-def read_mask(path: Path, frame: int, plane: int | None = None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     """One page as class or instance numbers, (H, W) int64: values as stored, palette indices, 0 and 1 for one bit.
 
     Raises:
         UnreadableImageError: the page can't be decoded, is in colour, or its values are no whole numbers.
     """
-    with decoding("the mask file"), _opened(path) as image:
+    with decoding("the mask file"), _opened(source) as image:
         _seek(image, frame)
         turn = _orientation(image)
-        values = _oriented(_mask_values(path, image, frame), turn)
+        values = _oriented(_mask_values(source, image, frame), turn)
     whole = np.rint(values)
     if not np.array_equal(whole, values):
         raise UnreadableImageError("the mask holds values that are not whole numbers")
@@ -87,20 +89,20 @@ def read_mask(path: Path, frame: int, plane: int | None = None) -> torch.Tensor:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(source: Source) -> Iterator[Image.Image]:
     # Given a path, Pillow 13 maps uncompressed TIFFs into memory, and shows those with an EXIF rotation torn.
-    with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+    with source.open() as file, Image.open(file, formats=_FORMATS) as image:
         yield image
 
 
-def _mask_values(path: Path, image: Image.Image, frame: int) -> np.ndarray:
+def _mask_values(source: Source, image: Image.Image, frame: int) -> np.ndarray:
     if image.mode in _GREY_MODES:
         # Asked first: Pillow forgets the layout as it decodes.
         spread = _spread(image)
         return _grey(image) // spread if spread > 1 else _grey(image)
     if image.mode == "P":
         return np.asarray(image)
-    colours = _colour(path, image, frame)
+    colours = _colour(source, image, frame)
     if (colours != colours[..., :1]).any():
         raise UnreadableImageError("a mask needs one value a pixel, and this image is in colour")
     return colours[..., 0]
@@ -116,10 +118,10 @@ def _grey(image: Image.Image) -> np.ndarray:
     return np.asarray(image.getchannel("L") if image.mode == "LA" else image)
 
 
-def _colour(path: Path, image: Image.Image, frame: int) -> np.ndarray:
+def _colour(source: Source, image: Image.Image, frame: int) -> np.ndarray:
     """(H, W, 3) code values. Pillow cuts 16-bit colour down to 8 bits; imagecodecs keeps them."""
     if _bits(image) == 16:
-        data = path.read_bytes()
+        data = source.read_bytes()
         values = imagecodecs.png_decode(data) if image.format == "PNG" else imagecodecs.tiff_decode(data, index=frame)
         # Grey with alpha comes as two channels; Pillow calls it colour.
         values = values[..., :3] if values.shape[-1] > 2 else values[..., [0, 0, 0]]

@@ -10,6 +10,7 @@ import SimpleITK
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from sample_rows import sample_of
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Window
@@ -20,9 +21,7 @@ RAMP = np.arange(12, dtype=np.int16).reshape(3, 4)
 
 
 def row(path: Path, frame: int = 0) -> Sample:
-    facts = describe(path)[frame]
-    fields = dict.fromkeys(Sample.__dataclass_fields__)
-    return Sample(**(fields | {name: value for name, value in facts.items() if name in fields}))
+    return sample_of(describe(path)[frame])
 
 
 def item(**elements: object) -> Dataset:

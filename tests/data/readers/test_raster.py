@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from sample_rows import read_frame
 
 from medino.core import UnreadableImageError
-from medino.data.readers import describe, raster, read_mask, sniff
+from medino.data.readers import describe, read_mask, sniff
 
 RNG = np.random.default_rng(0)
 GREY8, GREY16 = RNG.integers(0, 256, (5, 7), np.uint8), RNG.integers(0, 65536, (5, 7), np.uint16)
@@ -22,7 +23,7 @@ def check(path: Path, expected: np.ndarray, bits: int) -> None:
     """The header and the pixels of a file say the same, and the pixels are those expected."""
     assert sniff(path) == "raster"
     (facts,) = describe(path)
-    pixels = raster.read(path, 0)
+    pixels = read_frame(path, 0)
     expected = expected[None] if expected.ndim == 2 else expected.transpose(2, 0, 1)
     np.testing.assert_array_equal(pixels.values.numpy(), expected.astype(np.float32))
     assert pixels.values.shape == (facts["samples_per_pixel"], facts["rows"], facts["columns"])
@@ -85,21 +86,21 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     assert [facts["frame"] for facts in describe(tmp_path / "pages.tif")] == [0, 1, 2]
     for frame, page in enumerate(pages):
-        np.testing.assert_array_equal(raster.read(tmp_path / "pages.tif", frame).values[0], np.asarray(page))
+        np.testing.assert_array_equal(read_frame(tmp_path / "pages.tif", frame).values[0], np.asarray(page))
     with pytest.raises(UnreadableImageError, match="page 3 is asked for, and the file has 3"):
-        raster.read(tmp_path / "pages.tif", 3)
+        read_frame(tmp_path / "pages.tif", 3)
 
 
 def test_floating_point_tiffs_take_their_own_range_and_refuse_nan(tmp_path: Path) -> None:
     values = RNG.normal(size=(5, 7)).astype(np.float32)
     Image.fromarray(values).save(tmp_path / "float.tif")
-    pixels = raster.read(tmp_path / "float.tif", 0)
+    pixels = read_frame(tmp_path / "float.tif", 0)
     np.testing.assert_array_equal(pixels.values[0], values)
     assert pixels.full_range == (values.min(), values.max())
     values[0, 0] = np.nan
     Image.fromarray(values).save(tmp_path / "float.tif")
     with pytest.raises(UnreadableImageError, match="NaN"):
-        raster.read(tmp_path / "float.tif", 0)
+        read_frame(tmp_path / "float.tif", 0)
 
 
 def test_real_masks_keep_their_values(shared_data: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_grey_mask_of_any_depth_keeps_its_numbers_and_an_image_its_channels(
     tmp_path: Path, bits: int, samples: int, row: bytes, expected: list[int]
 ) -> None:
     write_grey_png(tmp_path / "mask.png", bits, samples, [row] * 3, width=4)
-    pixels = raster.read(tmp_path / "mask.png", 0)
+    pixels = read_frame(tmp_path / "mask.png", 0)
     assert pixels.values.shape == (describe(tmp_path / "mask.png")[0]["samples_per_pixel"], 3, 4)
     assert read_mask(tmp_path / "mask.png").tolist() == [expected] * 3
 
@@ -161,7 +162,7 @@ def test_broken_files_and_slides_are_said_in_words(tmp_path: Path, shared_data: 
     Image.fromarray(RNG.integers(0, 256, (99, 99), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UnreadableImageError, match="truncated"):
-        raster.read(path, 0)
+        read_frame(path, 0)
     path.write_text("no image")
     with pytest.raises(UnreadableImageError, match="image file"):
         describe(path)

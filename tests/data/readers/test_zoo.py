@@ -9,11 +9,11 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+from sample_rows import sample_of
 
 from medino.core import UnreadableImageError
 from medino.data.readers import describe, read_pixels, sniff
 from medino.data.readers.description import FACTS, IDENTIFIERS
-from medino.data.schema import Sample
 
 ZOO = Path(os.environ.get("MEDINO_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 # What is wrong with the files that neither pydicom nor medino reads; the five 12-bit JPEGs are read by imagecodecs.
@@ -33,11 +33,6 @@ def zoo() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def sample(described: dict[str, object]) -> Sample:
-    fields = dict.fromkeys(Sample.__dataclass_fields__)
-    return Sample(**(fields | {name: described[name] for name in FACTS}))
-
-
 @pytest.mark.parametrize("row", zoo(), ids=lambda row: row["path"].split("__", 1)[1])
 def test_a_zoo_file_is_read_as_pydicom_reads_it_or_rejected_with_a_reason(row: dict[str, str]) -> None:
     path = ZOO / "dicom_zoo" / row["path"]
@@ -46,14 +41,14 @@ def test_a_zoo_file_is_read_as_pydicom_reads_it_or_rejected_with_a_reason(row: d
     if reason is not None:
         assert not row["pix"].startswith("ok")
         with pytest.raises(UnreadableImageError, match=reason):
-            read_pixels(path, sample(describe(path)[0]))
+            read_pixels(path, sample_of(describe(path)[0]))
         return
     frames = describe(path)
     assert [frame["frame"] for frame in frames] == list(range(int(row["frames"] or 1)))
     last = frames[-1]
     assert list(last) == [*FACTS, *IDENTIFIERS]
     assert (last["rows"], last["columns"]) == (int(row["rows"]), int(row["cols"]))
-    pixels = read_pixels(path, sample(last))
+    pixels = read_pixels(path, sample_of(last))
     assert pixels.values.shape == (last["samples_per_pixel"], last["rows"], last["columns"])
     assert pixels.inverted == (row["photo"] == "MONOCHROME1")
     assert pixels.modality == row["modality"]

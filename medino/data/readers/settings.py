@@ -1,0 +1,20 @@
+"""How volumes and slides are cut into the images that a manifest lists."""
+
+from dataclasses import dataclass
+
+PLANES = {0: "sagittal", 1: "coronal", 2: "axial"}
+"""What a slice perpendicular to each canonical axis is called."""
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What a scan can choose about reading; a file alone does not tell it.
+
+    Attributes:
+        plane: the axis that slices of NIfTI volumes are perpendicular to, a key of `PLANES`.
+    """
+
+    plane: int = 2
+
+
+DEFAULT_SETTINGS = ReadSettings()
