@@ -1,11 +1,11 @@
 """Where the bytes of an image come from: a file, or a member of an archive, opened alike."""
 
 import io
-import zipfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+from medino.data.archives import member_size, read_member
 
 
 @dataclass(frozen=True)
@@ -40,33 +40,40 @@ class Source:
         status = self.path.stat()
         return status.st_size, status.st_mtime_ns
 
+    def beside(self, name: str) -> "Source":
+        """The file of another name in the same folder, of the disk or of the archive."""
+        if self.member is None:
+            return Source(self.path.with_name(name))
+        return Source(self.path, str(PurePosixPath(self.member).with_name(name)))
+
     def size(self) -> int:
         """The bytes that `open` will give.
 
         Raises:
             OSError: the file is not there.
+            UnreadableImageError: the archive can't be opened, or lacks the member.
         """
-        return self.stamp[0] if self.member is None else len(_unpacked(self.path, self.member, self.stamp))
+        stamp = self.stamp
+        return stamp[0] if self.member is None else member_size(self.path, self.member, stamp)
 
     def open(self) -> BinaryIO:
         """The bytes, as a file that can seek.
 
         Raises:
-            OSError, zipfile.BadZipFile, KeyError: they can't be had.
+            OSError: the file can't be opened.
+            UnreadableImageError: the archive can't be opened, or its member can't be unpacked.
         """
         if self.member is None:
             return self.path.open("rb")
-        return io.BytesIO(_unpacked(self.path, self.member, self.stamp))
+        return io.BytesIO(read_member(self.path, self.member, self.stamp))
 
     def read_bytes(self) -> bytes:
-        """All of the bytes."""
-        with self.open() as file:
-            return file.read()
+        """All of the bytes.
 
-
-# The frames of one member are often read one after the other.
-@lru_cache(maxsize=2)
-def _unpacked(path: Path, member: str, stamp: tuple[int, int]) -> bytes:
-    """A member of a zip archive; `stamp` keeps a rewritten archive from the cache."""
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(member)
+        Raises:
+            OSError: the file can't be opened.
+            UnreadableImageError: the archive can't be opened, or its member can't be unpacked.
+        """
+        if self.member is None:
+            return self.path.read_bytes()
+        return read_member(self.path, self.member, self.stamp)
