@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from medino.core import InputError, read_table, schema_of, table_fingerprint, write_table
+from medino.data.location import check_remote, is_remote
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
 from medino.data.source import Source
 
@@ -41,7 +43,8 @@ class Manifest:
     Attributes:
         table: one row a sample, columns as `Sample`.
         rejects: the files and frames that can't be used, with reasons.
-        roots: the scanned folders; `root` in a row is an index into them.
+        roots: the scanned folders; `root` in a row is an index into them. A location elsewhere that shards were packed
+            to is a string: its fsspec URL.
         mask_roots: the mask folders; `mask_root` is an index into them.
         name: what figures and tables call this set of images.
         settings: how the scan was made, JSON-plain.
@@ -52,8 +55,8 @@ class Manifest:
 
     table: pa.Table
     rejects: tuple[Reject, ...] = ()
-    roots: tuple[Path, ...] = ()
-    mask_roots: tuple[Path, ...] = ()
+    roots: tuple[Path | str, ...] = ()
+    mask_roots: tuple[Path | str, ...] = ()
     name: str = "cohort"
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -91,8 +94,8 @@ class Manifest:
         return cls(
             table=table,
             rejects=tuple(Reject(**row) for row in rejects.to_pylist()),
-            roots=tuple(Path(root) for root in json.loads(facts["roots"])),
-            mask_roots=tuple(Path(root) for root in json.loads(facts["mask_roots"])),
+            roots=roots_from_json(facts["roots"], path),
+            mask_roots=roots_from_json(facts["mask_roots"], path),
             name=facts["name"],
             settings=json.loads(facts["settings"]),
         )
@@ -105,8 +108,8 @@ class Manifest:
         rejects = pa.Table.from_pylist([vars(reject) for reject in self.rejects], schema=REJECT_SCHEMA)
         write_table(rejects_path(path), rejects, "rejects", MANIFEST_VERSION, {})
         facts = {
-            "roots": json.dumps([str(root.absolute()) for root in self.roots]),
-            "mask_roots": json.dumps([str(root.absolute()) for root in self.mask_roots]),
+            "roots": roots_to_json(self.roots, path),
+            "mask_roots": roots_to_json(self.mask_roots, path),
             "name": self.name,
             "settings": json.dumps(dict(self.settings)),
         }
@@ -130,22 +133,27 @@ class Manifest:
     def source(self, index: int) -> Source:
         """Where the bytes of a row's image lie."""
         root, path, member = (self.table[name][index].as_py() for name in ("root", "path", "member"))
-        return Source(self.roots[root] / path, member)
+        return _below(self.roots[root], path, member)
 
     def mask_source(self, index: int) -> Source | None:
         """Where the bytes of a row's mask lie, if it has one."""
         root, path, member = (self.table[name][index].as_py() for name in ("mask_root", "mask_path", "mask_member"))
-        return None if path is None else Source(self.mask_roots[root] / path, member)
+        return None if path is None else _below(self.mask_roots[root], path, member)
 
     def check_roots(self) -> None:
-        """See that the scanned folders are still there.
+        """See that the folders and locations that rows lie in are still there.
 
         Raises:
             InputError: one is not; without this, an unmounted disk would look like a cohort of unreadable files.
         """
-        for root in (*self.roots, *self.mask_roots):
-            if not root.is_dir():
-                raise InputError(f"the scanned folder {root} is not there; bring it back, or scan where it is now")
+        for column, places, roots in (("root", "path", self.roots), ("mask_root", "mask_path", self.mask_roots)):
+            for index in pc.unique(self.table[column]).drop_null().to_pylist():
+                root = roots[index]
+                if isinstance(root, str):
+                    first = pc.index(self.table[column], index).as_py()
+                    check_remote(root, self.table[places][first].as_py())
+                elif not root.is_dir():
+                    raise InputError(f"the scanned folder {root} is not there; bring it back, or scan where it is now")
 
     def check_sides(self, least: int) -> None:
         """See that no image is smaller than a backbone's patch: enlarged, it would show nothing but its own blur.
@@ -200,6 +208,24 @@ class Manifest:
     def labels(self) -> list[str]:
         """The distinct labels, sorted."""
         return sorted({label for label in self.table["label"].to_pylist() if label is not None})
+
+
+def roots_to_json(roots: Sequence[Path | str], manifest: str | Path) -> str:
+    """How a manifest's file keeps its folders: absolute, `.` for its own, so that the two can be moved together."""
+    own = Path(manifest).absolute().parent
+    return json.dumps(
+        [root if isinstance(root, str) else "." if root.absolute() == own else str(root.absolute()) for root in roots]
+    )
+
+
+def roots_from_json(text: str, manifest: str | Path) -> tuple[Path | str, ...]:
+    """The folders and locations that `roots_to_json` kept."""
+    own = Path(manifest).absolute().parent
+    return tuple(root if is_remote(root) else own / root for root in json.loads(text))
+
+
+def _below(root: Path | str, path: str, member: str | None) -> Source:
+    return Source(Path(path), member, root) if isinstance(root, str) else Source(root / path, member)
 
 
 def record_rejects(path: str | Path, rejects: Iterable[Reject]) -> Manifest:

@@ -1,4 +1,4 @@
-"""Where the bytes of an image come from: a file, or a member of an archive, opened alike."""
+"""Where the bytes of an image come from: a file here or elsewhere, or a member of an archive, opened alike."""
 
 import io
 from dataclasses import dataclass
@@ -13,12 +13,15 @@ class Source:
     """A file to read.
 
     Attributes:
-        path: the file on disk.
-        member: its part that is meant: a file inside a zip archive (with forward slashes), an array of an NPZ file.
+        path: the file on disk; where `remote` is given, the file below that location.
+        member: its part that is meant: a file inside a zip archive (with forward slashes), an array of an NPZ file, a
+            row of a shard.
+        remote: a location elsewhere, as an fsspec URL (`s3://bucket/folder`); only shards are read from there.
     """
 
     path: Path
     member: str | None = None
+    remote: str | None = None
 
     @classmethod
     def of(cls, file: "str | Path | Source") -> "Source":

@@ -1,0 +1,123 @@
+"""Places for shards: a folder on this machine, or any location that fsspec knows, by its URL (`s3://bucket/folder`)."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from medino.core import InputError, MedinoError, whole_file
+
+CACHE_VARIABLE = "MEDINO_CACHE"
+"""Environment variable with the folder that shards from elsewhere are kept in, whole, once they were asked for. Without
+it single rows are read over the network."""
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is a URL and no path of this machine."""
+    return "://" in location and not location.startswith("file://")
+
+
+def as_root(location: str) -> Path | str:
+    """What a manifest's `roots` say of a location: an absolute folder, or the URL without a slash at its end."""
+    if is_remote(location):
+        return location.rstrip("/")
+    return Path(location.removeprefix("file://")).absolute()
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The fsspec file system that a URL belongs to, and the path in it.
+
+    Raises:
+        InputError: fsspec does not know the protocol, or lacks the package for it.
+    """
+    try:
+        return fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            f"the location {url.split('://')[0]}://... can't be used ({error}); install what fsspec asks for, or give "
+            "another location"
+        ) from error
+
+
+def check_remote(root: str, path: str) -> None:
+    """See that a location can be reached and has a file.
+
+    Args:
+        root: the location's URL.
+        path: a file below it.
+
+    Raises:
+        InputError: it has not.
+    """
+    system, below = file_system(f"{root}/{path}")
+    try:
+        there = bool(system.exists(below))
+    except Exception as error:
+        # Each file system raises its own: a bucket's, a proxy's, a resolver's.
+        raise InputError(f"the location {root} can't be reached ({type(error).__name__}); bring it back") from error
+    if not there:
+        raise InputError(f"the location {root} has no {path}; bring it back, or pack again")
+
+
+def file_names(root: Path | str) -> list[str]:
+    """Names of the files that lie directly in a location; none where it does not exist yet."""
+    if isinstance(root, Path):
+        return sorted(entry.name for entry in root.iterdir()) if root.is_dir() else []
+    system, below = file_system(root)
+    system.invalidate_cache()
+    try:
+        return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in system.ls(below, detail=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def write_bytes(root: Path | str, name: str, data: memoryview) -> None:
+    """Write a file of a location, whole or not at all where the location is a folder.
+
+    Elsewhere an upload that was cut off may leave a part, as the location's own rules are.
+
+    Raises:
+        MedinoError: the place is full or can't be written.
+    """
+    try:
+        if isinstance(root, Path):
+            with whole_file(root / name) as temporary:
+                temporary.write_bytes(data)
+        else:
+            system, below = file_system(f"{root}/{name}")
+            system.makedirs(below.rsplit("/", 1)[0], exist_ok=True)
+            system.pipe_file(below, bytes(data))
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        why = "is full" if full else f"can't be written ({error.strerror or type(error).__name__})"
+        raise MedinoError(
+            f"the location {root} {why}; {'make room' if full else 'mend that'} and start the same command again: "
+            "what is finished there is kept"
+        ) from error
+    except NotImplementedError as error:
+        raise InputError(f"the location {root} can only be read; give one that can be written") from error
+
+
+def local_copy(url: str) -> Path | None:
+    """The file of a URL in the folder that `MEDINO_CACHE` names, fetched if it is not there; None without that folder.
+
+    Written whole or not at all, so that many processes can share the folder. A file elsewhere that has got another
+    size is fetched again.
+
+    Raises:
+        OSError: it can't be fetched or kept.
+    """
+    folder = os.environ.get(CACHE_VARIABLE)
+    if not folder:
+        return None
+    system, below = file_system(url)
+    size = system.size(below)
+    digest = hashlib.blake2b(f"{url} {size}".encode(), digest_size=16).hexdigest()
+    kept = Path(folder) / f"{digest}.arrow"
+    if not kept.is_file():
+        with whole_file(kept) as temporary:
+            system.get_file(below, str(temporary))
+    return kept
