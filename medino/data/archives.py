@@ -54,6 +54,8 @@ def is_archive(name: str) -> bool:
 def list_archive(path: Path) -> Archive:
     """The members of a zip file or the arrays of an NPZ file, from the archive's directory alone.
 
+    The labels beside an NPZ file's images (`train_labels` of `train_images`) are left out: they are read with these.
+
     Folders, names that start with a dot and what macOS adds (`__MACOSX`) are left out, as on disk. The names of old
     archives, in no known encoding, are taken for code page 437, as the format's specification says (APPNOTE, D.1).
     """
@@ -68,6 +70,7 @@ def list_archive(path: Path) -> Archive:
     if not infos:
         return Archive((), ((None, "the archive is empty"),))
     if all(info.filename.endswith(".npy") for info in infos):
+        infos = _without_labels(infos)
         names, twice = [info.filename.removesuffix(".npy") for info in infos], Counter[str]()
     else:
         names, twice = [info.filename for info in infos], Counter(info.filename for info in infos)
@@ -123,6 +126,13 @@ def stored_at(path: Path, member: str, stamp: tuple[int, int]) -> int | None:
 
 
 _KEPT: ByteCache[bytes] = ByteCache(KEPT_BYTES)
+
+
+def _without_labels(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    labels = {
+        f"{i.filename.removesuffix('_images.npy')}_labels.npy" for i in infos if i.filename.endswith("_images.npy")
+    }
+    return [info for info in infos if info.filename not in labels]
 
 
 def _is_hidden(name: str) -> bool:

@@ -95,15 +95,19 @@ def scan(
     images, rejects = [], list(found.rejects)
     for file, answer in zip(found.files, answers, strict=True):
         if isinstance(answer, str):
-            rejects.append(Reject(file.root, file.path, None, answer))
+            rejects.append(Reject(file.root, file.path, None, answer, file.source.member))
             continue
         frames = [frame for frame in answer if _side(frame) >= min_side]
         too_small = f"smaller than the {min_side} pixels asked for (--min-side)"
         if frames:
-            rejects += [Reject(file.root, file.path, each["frame"], too_small) for each in answer if each not in frames]
+            rejects += [
+                Reject(file.root, file.path, each["frame"], too_small, file.source.member)
+                for each in answer
+                if each not in frames
+            ]
             images.append(_image(file, found.roots[file.root], frames, secret, pattern))
         else:
-            rejects.append(Reject(file.root, file.path, None, too_small))
+            rejects.append(Reject(file.root, file.path, None, too_small, file.source.member))
     if not images:
         raise _nothing_readable(rejects)
     notes = [f"{found.repeated} links or paths lead to what is listed already"] if found.repeated else []
@@ -123,7 +127,9 @@ def scan(
             raise _nothing_readable(rejects)
     manifest = Manifest.from_samples(
         samples,
-        rejects=tuple(sorted(rejects, key=lambda reject: (reject.root, reject.path, reject.frame or 0))),
+        rejects=tuple(
+            sorted(rejects, key=lambda reject: (reject.root, reject.path, reject.member or "", reject.frame or 0))
+        ),
         roots=tuple(found.roots),
         mask_roots=() if masks is None else (Path(masks).resolve(),),
         name=name,
@@ -177,10 +183,10 @@ def _image(
     """Hash the identifiers of a file and drop them."""
     tags = {name: clean(frames[0].get(name)) for name in ("study_uid", "series_uid", "sop_instance_uid")}
     accession = clean(frames[0].get("accession_number"))
-    file_hash = key.hash("file", f"{file.root}/{file.path}")
+    file_hash = key.hash("file", f"{file.root}/{file.place}")
     study = key.hash("study", tags["study_uid"]) if tags["study_uid"] else None
     series = key.hash("series", tags["series_uid"]) if tags["series_uid"] else None
-    in_path = pattern.search(file.path) if pattern else None
+    in_path = pattern.search(file.place) if pattern else None
     owner = Ownership(
         file=file_hash,
         dicom=frames[0]["format"] == "dicom",
@@ -188,11 +194,10 @@ def _image(
         pattern=key.hash("patient", clean(in_path[1])) if in_path and clean(in_path[1]) else None,
         study=study,
     )
-    file_name = Path(file.path).name
     join = JoinKeys(
-        paths=(file.path, f"{root.name}/{file.path}", str(file.source.path)),
+        paths=(file.place, f"{root.name}/{file.place}", f"{root}/{file.place}"),
         instance=key.hash("image", tags["sop_instance_uid"]) if tags["sop_instance_uid"] else None,
-        names=tuple(key.hash("image", name) for name in (file_name, bare_name(file.path))),
+        names=tuple(key.hash("image", name) for name in (file.source.name, bare_name(file.place))),
         series=series,
         studies=tuple(key.hash("study", raw) for raw in (tags["study_uid"], accession) if raw),
     )
@@ -216,7 +221,7 @@ def _samples(images: list[_Image], table: LabelTable | None, key: IdentityKey, n
     samples = []
     for image, row, (patient, unit) in zip(images, rows, settled, strict=True):
         for frame in image.frames:
-            place = f"{image.file.root}/{image.file.path}#{frame['frame']}/{frame.get('plane')}"
+            place = f"{image.file.root}/{image.file.place}#{frame['frame']}/{frame.get('plane')}"
             facts: dict[str, Any] = dict.fromkeys(SAMPLE_FIELDS) | frame
             facts |= {
                 "sample_id": key.hash("sample", place),

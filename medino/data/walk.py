@@ -6,17 +6,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medino.core import InputError
+from medino.data.archives import is_archive, list_archive
 from medino.data.schema import Reject
 from medino.data.source import Source
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file to scan: `path` is relative to the folder of index `root`, with forward slashes."""
+    """A file or an archive's member to scan: `path` is relative to the folder of index `root`, with forward slashes.
+
+    The members of an archive share its `path`; `source.member` tells them apart.
+    """
 
     root: int
     path: str
     source: Source
+
+    @property
+    def place(self) -> str:
+        """The path below the root, with an archive as the folder of its members."""
+        return self.path if self.source.member is None else f"{self.path}/{self.source.member}"
 
 
 @dataclass
@@ -25,7 +34,7 @@ class Walk:
 
     Attributes:
         roots: the folders that the paths start from.
-        files: sorted by path within their root.
+        files: sorted by path within their root, archives as their members.
         rejects: entries that are no files to read (broken links, sockets, folders without permission).
         repeated: how many entries lead to a file or folder that another entry leads to already.
     """
@@ -70,7 +79,7 @@ class _Walker:
                     self._folder(root, "", str(folder), str(folder))
                 else:
                     self._file(root, path.name, str(folder / path.name))
-        self.found.files.sort(key=lambda file: (file.root, file.path))
+        self.found.files.sort(key=lambda file: (file.root, file.path, file.source.member or ""))
         return self.found
 
     def _is_new(self, real: str) -> bool:
@@ -107,7 +116,13 @@ class _Walker:
         except UnicodeEncodeError:
             self._reject(root, relative, "the name of the file is no valid UTF-8: rename it")
             return
-        self.found.files.append(FoundFile(root, relative, Source(Path(full_path))))
+        path = Path(full_path)
+        if not is_archive(relative):
+            self.found.files.append(FoundFile(root, relative, Source(path)))
+            return
+        archive = list_archive(path)
+        self.found.files += [FoundFile(root, relative, Source(path, member)) for member in archive.members]
+        self.found.rejects += [Reject(root, relative, None, reason, member) for member, reason in archive.rejects]
 
     def _reject(self, root: int, relative: str, reason: str) -> None:
         text = relative.encode("utf-8", "backslashreplace").decode("utf-8")
