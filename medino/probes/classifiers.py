@@ -42,7 +42,7 @@ def knn(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, num_class
     Returns:
         (E, Q, C) votes; k is the number of shots (of the rarest class), at most 20.
     """
-    k = min(NEIGHBOURS, int(np.bincount(classes, minlength=num_classes).min()))
+    k = min(NEIGHBOURS, int(np.min(np.bincount(classes, minlength=num_classes))))
     member = np.eye(num_classes)[classes]
     directions = normalised(queries)
     votes = []
