@@ -9,15 +9,10 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels, Window
-from medino.data.readers.dicom_header import (
-    DicomHeader,
-    describe_header,
-    first_number,
-    numbers,
-    read_header,
-    spacing,
-)
+from medino.data.readers.dicom_geometry import spacing
+from medino.data.readers.dicom_header import DicomHeader, describe_header, read_header
 from medino.data.readers.dicom_pixels import stored_values
+from medino.data.readers.dicom_values import first_number, numbers
 from medino.data.readers.failures import decoding
 from medino.data.readers.settings import ReadSettings
 from medino.data.schema import Sample

@@ -4,10 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
@@ -20,12 +18,15 @@ from pydicom.uid import (
 
 from medino.core import UnreadableImageError
 from medino.data.readers.description import description
+from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, place
+from medino.data.readers.dicom_values import first_number
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
 
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 _TAGS = [
     *_NEEDED,
+    *GEOMETRY_TAGS,
     "SOPClassUID",
     "SOPInstanceUID",
     "AccessionNumber",
@@ -34,16 +35,10 @@ _TAGS = [
     "ManufacturerModelName",
     "PatientID",
     "BodyPartExamined",
-    "SliceThickness",
-    "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing",
     "StudyInstanceUID",
     "SeriesInstanceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
     "NumberOfFrames",
     "PlanarConfiguration",
-    "PixelSpacing",
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
@@ -127,24 +122,6 @@ class DicomHeader:
         return self.whole("SamplesPerPixel", 1) == 3 or self.text("PhotometricInterpretation") == "PALETTE COLOR"
 
 
-def first_number(dataset: Dataset, name: str) -> float | None:
-    """The first value of a numeric element, None where it is absent, no number or not finite."""
-    found = numbers(dataset, name)
-    return found[0] if found else None
-
-
-def numbers(dataset: Dataset, name: str) -> list[float]:
-    """All values of a numeric element, empty where it is absent or one of them is no finite number."""
-    try:
-        value = dataset.get(name)
-        if value is None or value == "":
-            return []
-        values = [float(item) for item in (value if isinstance(value, MultiValue | list) else [value])]
-    except (TypeError, ValueError, OverflowError):
-        return []
-    return values if all(np.isfinite(values)) else []
-
-
 def read_header(source: Source) -> DicomHeader:
     """Read the header of a DICOM image, with or without preamble and file meta information.
 
@@ -197,44 +174,7 @@ def describe_header(header: DicomHeader) -> list[dict[str, object]]:
         "sop_instance_uid": header.text("SOPInstanceUID"),
         "accession_number": header.text("AccessionNumber"),
     }
-    return [description(**image, **_place(header, frame), frame=frame) for frame in range(header.frames)]
-
-
-def spacing(header: DicomHeader, frame: int) -> tuple[float, float] | None:
-    """Distance between rows and between columns in mm, None where the header does not say.
-
-    In the patient where it is known (PixelSpacing), else at the detector (ImagerPixelSpacing), else on the film.
-    """
-    measures = header.macro("PixelMeasuresSequence", frame)
-    for source, name in (
-        (measures, "PixelSpacing"),
-        (header.dataset, "PixelSpacing"),
-        (header.dataset, "ImagerPixelSpacing"),
-        (header.dataset, "NominalScannedPixelSpacing"),
-    ):
-        found = numbers(source, name)
-        if len(found) == 2 and min(found) > 0:
-            return found[0], found[1]
-    return None
-
-
-def _place(header: DicomHeader, frame: int) -> dict[str, object]:
-    """Spacing, position along the normal and thickness of a frame."""
-    distance = spacing(header, frame)
-    position = numbers(header.macro("PlanePositionSequence", frame), "ImagePositionPatient")
-    orientation = numbers(header.macro("PlaneOrientationSequence", frame), "ImageOrientationPatient")
-    along = None
-    if len(position) == 3 and len(orientation) == 6:
-        normal = np.cross(orientation[:3], orientation[3:])
-        if np.linalg.norm(normal) > 0.1:
-            along = float(np.dot(position, normal / np.linalg.norm(normal)))
-    thickness = first_number(header.macro("PixelMeasuresSequence", frame), "SliceThickness")
-    return {
-        "spacing_row_mm": distance[0] if distance else None,
-        "spacing_column_mm": distance[1] if distance else None,
-        "slice_position_mm": along,
-        "slice_thickness_mm": thickness if thickness and thickness > 0 else None,
-    }
+    return [description(**image, **place(header, frame), frame=frame) for frame in range(header.frames)]
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
