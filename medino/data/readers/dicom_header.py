@@ -51,6 +51,10 @@ _TAGS = [
     "RescaleSlope",
     "RescaleType",
     "ModalityLUTSequence",
+    "VOILUTSequence",
+    "DoseGridScaling",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
     "RedPaletteColorLookupTableDescriptor",
     "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor",
@@ -76,11 +80,14 @@ class DicomHeader:
         dataset: the elements that medino reads, pixel data excluded.
         transfer_syntax: as declared, or as the data elements are encoded where nothing is declared.
         frames: number of frames, at least 1.
+        pixels_at: where the element of the pixel data begins in the file, bytes; where the data set is deflated it has
+            no place of its own, and this means nothing.
     """
 
     dataset: Dataset
     transfer_syntax: UID
     frames: int
+    pixels_at: int
 
     def number(self, name: str) -> float | None:
         """The first value of a numeric element, None where it is absent or no number."""
@@ -140,13 +147,14 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
     with source.open() as file:
         dataset = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
         syntax = _transfer_syntax(dataset)
-        left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - file.tell()
+        pixels_at = file.tell()
+        left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - pixels_at
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
         raise UnreadableImageError("there is no DICOM object in the file: neither a SOP class nor an image size")
     missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
     if missing:
         raise UnreadableImageError(f"the DICOM object holds no image: {', '.join(missing)} missing")
-    header = DicomHeader(dataset, syntax, _frames(dataset))
+    header = DicomHeader(dataset, syntax, _frames(dataset), pixels_at)
     check_size(int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     _check_decoder(syntax)
     _check_length(header, left)

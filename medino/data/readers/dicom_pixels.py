@@ -1,22 +1,35 @@
 """DICOM pixel data: one frame decoded to the numbers that were stored, colour to RGB."""
 
-from typing import BinaryIO
+import struct
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
 from pydicom import dcmread
 from pydicom.encaps import get_frame
-from pydicom.pixels import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from medino.core import UnreadableImageError
 from medino.data.readers.dicom_header import DicomHeader
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
 
+_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
+_UNDEFINED = 0xFFFFFFFF
+"""The length of encapsulated pixel data (PS3.5 A.4)."""
+
 
 def stored_values(source: Source, header: DicomHeader, frame: int) -> np.ndarray:
-    """Decode one frame of a DICOM image; the others stay compressed or unread.
+    """Decode one frame of a DICOM image; the bytes of the others are neither read nor decoded.
+
+    The exception is the deflated transfer syntax, where a frame is reached only by inflating the whole file.
 
     Args:
         source: the file.
@@ -48,13 +61,80 @@ def stored_values(source: Source, header: DicomHeader, frame: int) -> np.ndarray
 
 
 def _decode(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
-    if header.transfer_syntax == DeflatedExplicitVRLittleEndian:
-        return pixel_array(dcmread(file), index=frame)
-    if header.transfer_syntax == JPEGExtended12Bit and header.whole("BitsStored", 8) > 8:
+    syntax = header.transfer_syntax
+    grey = header.whole("SamplesPerPixel", 1) == 1
+    if syntax == DeflatedExplicitVRLittleEndian:
+        values = pixel_array(dcmread(file), index=frame, correct_unused_bits=not grey)
+        return _significant_bits(values, header) if grey else values
+    options, length = _open_pixel_data(file, header)
+    if syntax.is_encapsulated and length != _UNDEFINED:
+        # Some archives decompress images and leave the transfer syntax as it was; an element of a defined length can't
+        # be encapsulated.
+        syntax = ExplicitVRLittleEndian
+    if syntax == JPEGExtended12Bit and options["bits_stored"] > 8:
         # libjpeg as the plugins of pydicom build it reads 8 bits only; imagecodecs has the 12-bit build.
-        return imagecodecs.jpeg_decode(get_frame(_pixel_data(file), frame, number_of_frames=header.frames))
-    return pixel_array(file, index=frame, transfer_syntax_uid=header.transfer_syntax)
+        encoded = get_frame(
+            file, frame, number_of_frames=header.frames, extended_offsets=options.get("extended_offsets")
+        )
+        return imagecodecs.jpeg_decode(encoded)
+    if options["bits_allocated"] == 1 and not syntax.is_encapsulated:
+        return _packed_bits(file, header, frame)
+    cells = grey and (not syntax.is_encapsulated or syntax == RLELossless)
+    if cells:
+        options["correct_unused_bits"] = False
+    values, _ = get_decoder(syntax).as_array(file, index=frame, **options)
+    return _significant_bits(values, header) if cells else values
 
 
-def _pixel_data(file: BinaryIO) -> bytes:
-    return dcmread(file, force=True, specific_tags=["PixelData"]).PixelData
+def _open_pixel_data(file: BinaryIO, header: DicomHeader) -> tuple[dict[str, Any], int]:
+    """Go to the value of the pixel data; what pydicom's decoders need to know of it, and its length as declared."""
+    syntax = header.transfer_syntax
+    options = as_pixel_options(header.dataset, number_of_frames=header.frames)
+    # Left out by files that are sloppy about what is mandatory.
+    options.setdefault("bits_stored", options["bits_allocated"])
+    options.setdefault("pixel_representation", 0)
+    options.setdefault("planar_configuration", 0)
+    file.seek(header.pixels_at)
+    order = "<" if syntax.is_little_endian else ">"
+    if _is_implicit(header):
+        _, element, length = struct.unpack(f"{order}HHL", file.read(8))
+    else:
+        _, element, vr, length = struct.unpack(f"{order}HH2s2xL", file.read(12))
+        options["pixel_vr"] = vr.decode("ascii")
+    options["pixel_keyword"] = _KEYWORDS[element]
+    return options, length
+
+
+def _is_implicit(header: DicomHeader) -> bool:
+    """How the data elements were found to be encoded; a declared transfer syntax can be wrong about it."""
+    return bool(header.dataset.original_encoding[0])
+
+
+def _packed_bits(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
+    """One frame of single bits from a file that stands at the first one's.
+
+    Frames follow each other without a gap (PS3.5 8.1.1), so that one can begin inside a byte; pydicom 3.0 loses the
+    last bits of such a frame.
+    """
+    rows, columns = header.whole("Rows", 0), header.whole("Columns", 0)
+    first_byte, first_bit = divmod(frame * rows * columns, 8)
+    file.seek(first_byte, 1)
+    packed = np.frombuffer(file.read((first_bit + rows * columns + 7) // 8), np.uint8)
+    bits = np.unpackbits(packed, bitorder="little")
+    return bits[first_bit : first_bit + rows * columns].reshape(rows, columns)
+
+
+def _significant_bits(values: np.ndarray, header: DicomHeader) -> np.ndarray:
+    """The bits that belong to the value, as a number with its sign; what else lies in the cell is cut off.
+
+    The cell can hold overlays above the value, or below it where HighBit is not BitsStored - 1 (PS3.5 8.1.1, as it was
+    before 2004). JPEG, JPEG-LS and JPEG 2000 keep the value alone, whatever HighBit says.
+    """
+    cell = values.dtype.itemsize * 8
+    stored = header.whole("BitsStored", cell)
+    high = header.whole("HighBit", stored - 1)
+    if values.dtype.kind not in "iu" or header.whole("BitsAllocated", cell) != cell or not 0 < stored < cell:
+        return values
+    if not stored - 1 <= high < cell:
+        high = stored - 1
+    return (values << (cell - 1 - high)) >> (cell - stored)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 WriteDicom = Callable[..., Path]
+Encode = Callable[[Path, str, list[bytes]], Path]
 
 
 @pytest.fixture
@@ -43,3 +46,19 @@ def write_dicom(tmp_path: Path) -> WriteDicom:
         return path
 
     return write
+
+
+@pytest.fixture
+def encode() -> Encode:
+    """Put encoded frames in the place of a file's pixel data, with the transfer syntax that they have."""
+
+    def replace(path: Path, syntax: str, frames: list[bytes]) -> Path:
+        dataset = dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = encapsulate(frames)
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    return replace

@@ -20,7 +20,6 @@ ZOO = Path(os.environ.get("MEDINO_TEST_DATA", Path(__file__).parents[4] / "share
 REJECTED = {
     "MR_truncated.dcm": "truncated",
     "badVR.dcm": "number of frames",
-    "20-wrong-transfer-syntax.dcm": "JPEG-LS",
     "BRTUMSP3": "holds no image",
 }
 
