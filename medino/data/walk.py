@@ -1,14 +1,20 @@
 """Which files lie in the folders to scan: in a fixed order, each once, links followed but never in circles."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
+
+import pyarrow as pa
 
 from medino.core import InputError
 from medino.data.archives import is_archive, list_archive
 from medino.data.schema import Reject
 from medino.data.source import Source
+
+_AT_ONCE = 65536
+"""Files that are gathered as Python objects before they are packed."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,54 @@ class FoundFile:
     @property
     def place(self) -> str:
         """The path below the root, with an archive as the folder of its members."""
-        return self.path if self.source.member is None else f"{self.path}/{self.source.member}"
+        return place_of(self.path, self.source.member)
+
+
+def place_of(path: str, member: str | None) -> str:
+    """A path with an archive as the folder of its members."""
+    return path if member is None else f"{path}/{member}"
+
+
+class FileList(Sequence[FoundFile]):
+    """Files to scan, packed: a million of them take their names' bytes and little more.
+
+    Attributes:
+        roots: the folders that the paths start from.
+        table: columns `root`, `path` and `member`.
+    """
+
+    SCHEMA = pa.schema([("root", pa.int32()), ("path", pa.string()), ("member", pa.string())])
+
+    def __init__(self, roots: Sequence[Path], table: pa.Table) -> None:
+        self.roots = roots
+        self.table = table.combine_chunks()
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @overload
+    def __getitem__(self, index: int) -> FoundFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> "FileList": ...
+    def __getitem__(self, index: int | slice) -> "FoundFile | FileList":
+        """One file, or a part of the list."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                raise ValueError("a part of a list of files has no gaps")
+            return FileList(self.roots, self.table.slice(start, max(stop - start, 0)))
+        return self._file(*(self.table[name][index].as_py() for name in self.SCHEMA.names))
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        return (self._file(*place) for place in self.places())
+
+    def places(self) -> Iterator[tuple[int, str, str | None]]:
+        """Root, path and member of each file."""
+        for batch in self.table.to_batches(max_chunksize=4096):
+            yield from zip(*(batch.column(name).to_pylist() for name in self.SCHEMA.names), strict=True)
+
+    def _file(self, root: int, path: str, member: str | None) -> FoundFile:
+        return FoundFile(root, path, Source(self.roots[root] / path, member))
 
 
 @dataclass
@@ -39,8 +92,8 @@ class Walk:
         repeated: how many entries lead to a file or folder that another entry leads to already.
     """
 
-    roots: list[Path] = field(default_factory=list)
-    files: list[FoundFile] = field(default_factory=list)
+    roots: list[Path]
+    files: FileList
     rejects: list[Reject] = field(default_factory=list)
     repeated: int = 0
 
@@ -59,71 +112,146 @@ def walk(paths: Iterable[str | Path], ignore: Iterable[str | Path] = ()) -> Walk
 
 
 class _Walker:
-    """Remembers where the walk has been: every file and folder counts once, under the first name that leads to it."""
+    """Remembers where the walk has been: every file and folder counts once, under the first name that leads to it.
+
+    Of files it remembers only those that a link or an argument led to: all others are known by their folder.
+    """
 
     def __init__(self, ignore: Iterable[str | Path]) -> None:
         self.ignored = {os.path.realpath(path) for path in ignore}
-        self.seen: set[str] = set()
-        self.found = Walk()
+        self.folders: set[str] = set()
+        # Of the folders that are being walked: the name that it has come to.
+        self.come_to: dict[str, str] = {}
+        self.linked: set[str] = set()
+        self.roots: list[Path] = []
+        self.rejects: list[Reject] = []
+        self.repeated = 0
+        self.packed: list[pa.RecordBatch] = []
+        self.loose: list[tuple[int, str, str | None]] = []
 
     def walk(self, paths: Iterable[str | Path]) -> Walk:
+        in_order = True
         for path in map(Path, paths):
             if not path.exists():
                 raise InputError(f"{path} does not exist; check the path")
             folder = (path if path.is_dir() else path.parent).resolve()
-            if folder not in self.found.roots:
-                self.found.roots.append(folder)
-            root = self.found.roots.index(folder)
-            if self._is_new(os.path.realpath(path)):
-                if path.is_dir():
-                    self._folder(root, "", str(folder), str(folder))
-                else:
-                    self._file(root, path.name, str(folder / path.name))
-        self.found.files.sort(key=lambda file: (file.root, file.path, file.source.member or ""))
-        return self.found
+            if folder in self.roots:
+                in_order = False
+            else:
+                self.roots.append(folder)
+            root, real = self.roots.index(folder), os.path.realpath(path)
+            if real in self.ignored:
+                continue
+            if path.is_dir():
+                if self._is_new_folder(real):
+                    self._folders(root, str(folder))
+            elif self._is_new_link(real):
+                self._file(root, path.name)
+        self._pack()
+        table = pa.Table.from_batches(self.packed, FileList.SCHEMA)
+        if not in_order:
+            table = table.sort_by([(name, "ascending") for name in FileList.SCHEMA.names])
+        return Walk(self.roots, FileList(self.roots, table), self.rejects, self.repeated)
 
-    def _is_new(self, real: str) -> bool:
-        if real in self.ignored:
+    def _is_new_folder(self, real: str) -> bool:
+        if real in self.folders:
+            self.repeated += 1
             return False
-        if real in self.seen:
-            self.found.repeated += 1
-            return False
-        self.seen.add(real)
+        self.folders.add(real)
         return True
 
-    def _folder(self, root: int, relative: str, folder: str, real_folder: str) -> None:
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            self._reject(root, relative, "the folder can't be opened")
-            return
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            below = f"{relative}/{entry.name}" if relative else entry.name
-            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{real_folder}/{entry.name}"
-            if entry.is_dir():
-                if self._is_new(real):
-                    self._folder(root, below, entry.path, real)
-            elif not entry.is_file():
-                self._reject(root, below, "a link to nothing" if entry.is_symlink() else "no regular file")
-            elif self._is_new(real):
-                self._file(root, below, entry.path)
+    def _is_new_link(self, real: str) -> bool:
+        """Whether a file that something else than its own name leads to was not met before."""
+        folder, name = os.path.split(real)
+        come_to = self.come_to.get(folder)
+        walked = folder in self.folders and not name.startswith(".") and (come_to is None or name < come_to)
+        if walked or real in self.linked:
+            self.repeated += 1
+            return False
+        self.linked.add(real)
+        return True
 
-    def _file(self, root: int, relative: str, full_path: str) -> None:
+    def _folders(self, root: int, top: str) -> None:
+        """A folder and all below it, without recursion: a hostile tree is deeper than Python's stack."""
+        waiting = [(top, "", self._entries(root, top, ""))]
+        while waiting:
+            real, relative, entries = waiting[-1]
+            if not entries:
+                self.come_to.pop(real, None)
+                waiting.pop()
+                continue
+            name, is_link = entries.pop()
+            self.come_to[real] = name
+            below, place = f"{relative}{name}", f"{real}/{name}".rstrip("/")
+            if is_link:
+                place = os.path.realpath(f"{top}/{below}")
+            if place in self.ignored:
+                continue
+            if name.endswith("/"):
+                if self._is_new_folder(place):
+                    waiting.append((place, below, self._entries(root, f"{top}/{below}", below)))
+            elif is_link:
+                if self._is_new_link(place):
+                    self._file(root, below)
+            elif place in self.linked:
+                self.repeated += 1
+            else:
+                self._file(root, below)
+
+    def _entries(self, root: int, folder: str, relative: str) -> list[tuple[str, bool]]:
+        """What a folder holds and whether it is a link, last first; the names of folders end with a slash.
+
+        So sorted, the files come in the order of their whole paths.
+        """
+        found: list[tuple[str, bool]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    kind = _kind(entry)
+                    if kind is None:
+                        reason = "a link to nothing" if entry.is_symlink() else "no regular file"
+                        self._reject(root, f"{relative}{entry.name}", reason)
+                    else:
+                        found.append((entry.name + kind, entry.is_symlink()))
+        except OSError:
+            self._reject(root, relative.rstrip("/"), "the folder can't be opened")
+        found.sort(reverse=True)
+        return found
+
+    def _file(self, root: int, relative: str) -> None:
         try:
             relative.encode("utf-8")
         except UnicodeEncodeError:
             self._reject(root, relative, "the name of the file is no valid UTF-8: rename it")
             return
-        path = Path(full_path)
-        if not is_archive(relative):
-            self.found.files.append(FoundFile(root, relative, Source(path)))
-            return
-        archive = list_archive(path)
-        self.found.files += [FoundFile(root, relative, Source(path, member)) for member in archive.members]
-        self.found.rejects += [Reject(root, relative, None, reason, member) for member, reason in archive.rejects]
+        if is_archive(relative):
+            archive = list_archive(self.roots[root] / relative)
+            self.loose += [(root, relative, member) for member in archive.members]
+            self.rejects += [Reject(root, relative, None, reason, member) for member, reason in archive.rejects]
+        else:
+            self.loose.append((root, relative, None))
+        if len(self.loose) >= _AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        if self.loose:
+            columns = zip(FileList.SCHEMA.types, zip(*self.loose, strict=True), strict=True)
+            arrays = [pa.array(values, type=kind) for kind, values in columns]
+            self.packed.append(pa.RecordBatch.from_arrays(arrays, schema=FileList.SCHEMA))
+            self.loose.clear()
 
     def _reject(self, root: int, relative: str, reason: str) -> None:
         text = relative.encode("utf-8", "backslashreplace").decode("utf-8")
-        self.found.rejects.append(Reject(root, text, None, reason))
+        self.rejects.append(Reject(root, text, None, reason))
+
+
+def _kind(entry: os.DirEntry[str]) -> str | None:
+    """What is put behind the entry's name: a slash for a folder, nothing for a file; None for what is neither."""
+    try:
+        if entry.is_dir():
+            return "/"
+        return "" if entry.is_file() else None
+    except OSError:  # a link to itself
+        return None
