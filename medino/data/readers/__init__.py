@@ -8,8 +8,8 @@ import torch
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
 from medino.data.readers import dicom, nifti, raster
-from medino.data.readers.failures import decoding
 from medino.data.readers.settings import DEFAULT_SETTINGS, PLANES, ReadSettings
+from medino.data.readers.sniffing import NOT_AN_IMAGE, sniff, why_no_image
 from medino.data.schema import Sample
 from medino.data.source import Source
 
@@ -31,46 +31,6 @@ _READERS: dict[str, _Reader] = {"dicom": dicom, "nifti": nifti, "raster": raster
 FORMATS = tuple(_READERS)
 """The formats that can be read, as a manifest names them."""
 
-_SUFFIXES = {
-    "dicom": (".dcm", ".dicom", ".ima", ".dc3"),
-    "nifti": (".nii", ".nii.gz"),
-    "raster": (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms"),
-}
-_RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def sniff(file: Source | Path) -> str | None:
-    """The format of a file, by its first bytes and, where these don't tell, by its name.
-
-    Returns:
-        One of `FORMATS`; None for what is no image file that medino knows.
-
-    Raises:
-        UnreadableImageError: the file can't be opened.
-    """
-    source = Source.of(file)
-    with decoding("the file"), source.open() as opened:
-        start = opened.read(348)
-    name = source.name.lower()
-    if start[128:132] == b"DICM" or _is_bare_dicom(start):
-        return "dicom"
-    if start.startswith(_RASTER_STARTS):
-        return "raster"
-    if start[344:347] in (b"n+1", b"n+2"):
-        return "nifti"
-    return next((format for format, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), None)
-
-
-def _is_bare_dicom(start: bytes) -> bool:
-    """Whether the bytes are an element of the groups 0002 or 0008, with which a data set without preamble starts."""
-    if start[:2] in (b"\x02\0", b"\x08\0"):
-        group_then_element, length = start[3:4] == b"\0", start[6:8]
-    elif start[:2] in (b"\0\x02", b"\0\x08"):
-        group_then_element, length = start[2:3] == b"\0", start[4:6]
-    else:
-        return False
-    return group_then_element and (length == b"\0\0" or start[4:6].isalpha())
-
 
 def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> list[dict[str, object]]:
     """What the headers of a file say: one dict for each frame, slice or page. No pixel is decoded.
@@ -89,7 +49,10 @@ def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> 
             value out of the file.
     """
     source = Source.of(file)
-    return _reader(sniff(source)).describe(source, settings)
+    format = sniff(source)
+    if format is None:
+        raise UnreadableImageError(why_no_image(source))
+    return _reader(format).describe(source, settings)
 
 
 def read_pixels(file: Source | Path, sample: Sample) -> Pixels:
@@ -119,5 +82,5 @@ def read_mask(file: Source | Path, frame: int = 0, plane: int | None = None, for
 
 def _reader(format: str | None) -> _Reader:
     if format not in _READERS:
-        raise UnreadableImageError("the file is no DICOM, NIfTI, PNG, JPEG or TIFF image")
+        raise UnreadableImageError(NOT_AN_IMAGE)
     return _READERS[format]

@@ -171,5 +171,5 @@ def test_broken_files_and_slides_are_said_in_words(tmp_path: Path, shared_data: 
             describe(slide)
     (tmp_path / "notes.txt").write_text("no image")
     assert sniff(tmp_path / "notes.txt") is None
-    with pytest.raises(UnreadableImageError, match="no DICOM, NIfTI, PNG"):
+    with pytest.raises(UnreadableImageError, match="not a DICOM, NIfTI, PNG"):
         describe(tmp_path / "notes.txt")
