@@ -7,7 +7,7 @@ import torch
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
-from medino.data.readers import dicom, nifti, raster
+from medino.data.readers import dicom, nifti, packed, raster
 from medino.data.readers.settings import DEFAULT_SETTINGS, PLANES, ReadSettings
 from medino.data.readers.sniffing import NOT_AN_IMAGE, sniff, why_no_image
 from medino.data.schema import Sample
@@ -26,7 +26,7 @@ class _Reader(Protocol):
     def read_mask(self, source: Source, frame: int, plane: int | None) -> torch.Tensor: ...
 
 
-_READERS: dict[str, _Reader] = {"dicom": dicom, "nifti": nifti, "raster": raster}
+_READERS: dict[str, _Reader] = {"dicom": dicom, "nifti": nifti, "raster": raster, "packed": packed}
 
 FORMATS = tuple(_READERS)
 """The formats that can be read, as a manifest names them."""
