@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and read with an error that says what to do."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -11,10 +12,17 @@ from typing import Any
 
 from medino.core.errors import InputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room: on the disk, for this user, for a file of this size."""
+
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`: on success it replaces `path` in one step, on failure it is removed."""
+    """Yield a temporary path beside `path`: on success it replaces `path` in one step, on failure it is removed.
+
+    Raises:
+        InputError: the disk is full.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -28,6 +36,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        why = os.strerror(error.errno)
+        raise InputError(f"{path} can't be written ({why}); free some space, then run the command again") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ Each field is made by `column("what it holds")`; its type hint gives the Arrow t
 
 import dataclasses
 import hashlib
+import io
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -62,9 +63,15 @@ def write_table(path: str | Path, table: pa.Table, kind: str, version: int, meta
         version: the schema's version.
         metadata: more facts to keep with the table (fingerprints, settings), as text.
     """
-    facts = {"medino_table": kind, "schema_version": str(version), **metadata}
     with whole_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(facts), temporary, compression="zstd")
+        write_parquet(temporary, table, kind, version, metadata)
+
+
+def write_parquet(path: Path, table: pa.Table, kind: str, version: int, metadata: Mapping[str, str]) -> None:
+    """What `write_table` writes, for a caller that sees itself to a file's being whole."""
+    facts = {"medino_table": kind, "schema_version": str(version), **metadata}
+    # A writer holds a group of rows in memory until it is complete.
+    pq.write_table(table.replace_schema_metadata(facts), path, compression="zstd", row_group_size=2**17)
 
 
 def read_table(
@@ -110,17 +117,39 @@ def table_fingerprint(table: pa.Table) -> str:
     """BLAKE2b-128 of a table's values and column types (not of its file's bytes), as 32 hexadecimal digits."""
     columns = {}
     for name in table.column_names:
-        values = table[name].combine_chunks()
+        values = _plain(table[name].combine_chunks())
         columns[f"{name} is valid"] = values.is_valid()
         # What lies in a null's slot is undefined, so that equal tables could differ in it.
         # Parquet renames a list's item field, which is no difference in values.
         nested = pa.types.is_nested(values.type)
         columns[name] = values.cast(pa.list_(values.type.value_type)) if nested else _without_nulls(values)
-    sink = pa.BufferOutputStream()
     plain = pa.table(columns)
-    with pa.ipc.new_stream(sink, plain.schema) as writer:
+    sink = _Hashing()
+    with pa.ipc.new_stream(pa.PythonFile(sink, "w"), plain.schema) as writer:
         writer.write_table(plain.combine_chunks())
-    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
+    return sink.digest.hexdigest()
+
+
+class _Hashing(io.RawIOBase):
+    """A file that keeps of what is written to it no more than its hash."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.digest = hashlib.blake2b(digest_size=16)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return len(data)
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """The values in the type that their hint gives, however narrow they are kept."""
+    if pa.types.is_dictionary(values.type):
+        return values.dictionary_decode()
+    return values.cast(pa.int64()) if pa.types.is_int32(values.type) else values
 
 
 def _without_nulls(values: pa.Array) -> pa.Array:

@@ -15,12 +15,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from medino.core import InputError, read_table, schema_of, table_fingerprint, write_table
+from medino.core import InputError, read_table, schema_of, table_fingerprint, whole_file
+from medino.core.tables import write_parquet
 from medino.data.location import check_remote, is_remote
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
 from medino.data.source import Source
 
-SAMPLE_SCHEMA = schema_of(Sample)
+WIDE = ("sample_id", "path", "member", "instance", "mask_path", "mask_member")
+"""Columns of text in which nearly every row has a value of its own; those of all others repeat."""
+
+
+def _sample_schema() -> pa.Schema:
+    """The columns of `Sample`, narrow: repeated text as numbers into a dictionary, whole numbers in 32 bits."""
+    fields = []
+    for field in schema_of(Sample):
+        if field.name not in WIDE and pa.types.is_string(field.type):
+            field = field.with_type(pa.dictionary(pa.int32(), pa.string()))
+        elif field.name != "file_bytes" and pa.types.is_int64(field.type):
+            field = field.with_type(pa.int32())
+        fields.append(field)
+    return pa.schema(fields)
+
+
+SAMPLE_SCHEMA = _sample_schema()
 REJECT_SCHEMA = schema_of(Reject)
 
 PATIENT_UNITS = ("patient", "study", "file")
@@ -65,7 +82,9 @@ class Manifest:
         if missing:
             raise InputError(f"the manifest {self.name} lacks the columns {', '.join(missing)}; scan again")
         try:
-            table = self.table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA).combine_chunks()
+            table = self.table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA)
+            if any(column.num_chunks > 1 for column in table.columns):
+                table = table.combine_chunks()
         except (pa.ArrowInvalid, ValueError) as error:
             raise InputError(f"the manifest {self.name} does not fit its schema ({error}); scan again") from error
         object.__setattr__(self, "table", table)
@@ -101,19 +120,23 @@ class Manifest:
         )
 
     def write(self, path: str | Path) -> None:
-        """Write both files, each whole or not at all.
+        """Write both files, whole or not at all: none takes its place before both are on the disk.
 
         The rejects come first: if the process dies in between, no sample has vanished from both.
+
+        Raises:
+            InputError: the disk is full.
         """
         rejects = pa.Table.from_pylist([vars(reject) for reject in self.rejects], schema=REJECT_SCHEMA)
-        write_table(rejects_path(path), rejects, "rejects", MANIFEST_VERSION, {})
         facts = {
             "roots": roots_to_json(self.roots, path),
             "mask_roots": roots_to_json(self.mask_roots, path),
             "name": self.name,
             "settings": json.dumps(dict(self.settings)),
         }
-        write_table(path, self.table, "manifest", MANIFEST_VERSION, facts)
+        with whole_file(path) as manifest_file, whole_file(rejects_path(path)) as rejects_file:
+            write_parquet(manifest_file, self.table, "manifest", MANIFEST_VERSION, facts)
+            write_parquet(rejects_file, rejects, "rejects", MANIFEST_VERSION, {})
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -174,9 +197,19 @@ class Manifest:
 
     def column(self, name: str) -> np.ndarray:
         """One column as an object array with None where it is null."""
+        found = self.table[name].combine_chunks()
+        if pa.types.is_dictionary(found.type):
+            # Rows of one value share one object.
+            known = np.array([*found.dictionary.to_pylist(), None], dtype=object)
+            return known[found.indices.fill_null(len(known) - 1).to_numpy()]
         values = np.empty(len(self), dtype=object)
-        values[:] = self.table[name].to_pylist()
+        values[:] = found.to_pylist()
         return values
+
+    def codes(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """One of the columns of repeated text as numbers, (rows,) int32 with -1 for null, and what they stand for."""
+        found = self.table[name].combine_chunks()
+        return found.indices.fill_null(-1).to_numpy(), found.dictionary.to_pylist()
 
     def select(self, rows: Sequence[int] | Sequence[bool] | np.ndarray) -> "Manifest":
         """The manifest of some rows, given as a boolean for each row or as indices."""
@@ -201,13 +234,13 @@ class Manifest:
     @property
     def patient_unit(self) -> str:
         """What stands for a patient: "patient", "study", "file", or a mixture such as "patient+study"."""
-        found = set(self.table["patient_unit"].to_pylist())
+        found = set(pc.unique(self.table["patient_unit"]).to_pylist())
         return "+".join(unit for unit in PATIENT_UNITS if unit in found)
 
     @property
     def labels(self) -> list[str]:
         """The distinct labels, sorted."""
-        return sorted({label for label in self.table["label"].to_pylist() if label is not None})
+        return sorted(pc.unique(self.table["label"]).drop_null().to_pylist())
 
 
 def roots_to_json(roots: Sequence[Path | str], manifest: str | Path) -> str:
