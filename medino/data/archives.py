@@ -4,6 +4,7 @@ Nothing is unpacked to disk. What a member claims to hold is believed only up to
 for all of the memory.
 """
 
+import io
 import os
 import zipfile
 import zlib
@@ -11,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
 
 from medino.core import UnreadableImageError
 from medino.data.cache import ByteCache
@@ -107,15 +109,54 @@ def read_member(path: Path, member: str, stamp: tuple[int, int]) -> bytes:
     return _KEPT.get((path, member, stamp), lambda: _unpack(path, member, stamp), len)
 
 
-def stored_at(path: Path, member: str, stamp: tuple[int, int]) -> int | None:
-    """Where the bytes of a member begin in the archive's file; None where they are compressed.
+def open_member(path: Path, member: str, stamp: tuple[int, int]) -> BinaryIO:
+    """A member as a file that can seek. One that is not compressed is read from the archive as it is asked for.
+
+    Args:
+        path: the archive.
+        member: a file's name in it, or the name of an array of an NPZ file.
+        stamp: the archive's size and time, which keep a rewritten one from the cache.
 
     Raises:
-        UnreadableImageError: the archive can't be opened, or has no such member.
+        UnreadableImageError: it can't be unpacked; the text is the reason.
     """
     _, info = _member(path, member, stamp)
-    if info.compress_type != zipfile.ZIP_STORED:
-        return None
+    if info.compress_type != zipfile.ZIP_STORED or _why_not(info):
+        return io.BytesIO(read_member(path, member, stamp))
+    return cast(BinaryIO, io.BufferedReader(_Window(path, _begins(path, info), info.file_size)))
+
+
+class _Window(io.RawIOBase):
+    """A part of a file, to be read as if it were all of it."""
+
+    def __init__(self, path: Path, start: int, length: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._start, self._length, self._place = start, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = max(offset + (0, self._place, self._length)[whence], 0)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: max(self._length - self._place, 0)]
+        self._file.seek(self._start + self._place)
+        count = self._file.readinto(view) or 0
+        self._place += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _begins(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where the bytes of a member begin in the archive's file."""
     # The local header, with name and extra field of lengths of its own (APPNOTE, 4.3.7).
     with path.open("rb") as file:
         file.seek(info.header_offset)

@@ -1,11 +1,10 @@
 """Where the bytes of an image come from: a file here or elsewhere, or a member of an archive, opened alike."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from medino.data.archives import member_size, read_member
+from medino.data.archives import member_size, open_member, read_member
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Source:
         """
         if self.member is None:
             return self.path.open("rb")
-        return io.BytesIO(read_member(self.path, self.member, self.stamp))
+        return open_member(self.path, self.member, self.stamp)
 
     def read_bytes(self) -> bytes:
         """All of the bytes.

@@ -28,6 +28,8 @@ FACTS = (
     "manufacturer",
     "manufacturer_model",
     "body_part",
+    "label",
+    "split",
 )
 """Fields of `Sample`."""
 
