@@ -2,6 +2,7 @@
 
 from medino.data.volumes.arrangement import Arrangement, arrange, levels_of, normal_of
 from medino.data.volumes.find import Volume, find_volumes
+from medino.data.volumes.neighbours import adjacent_slices
 from medino.data.volumes.problems import Problem
 
-__all__ = ["Arrangement", "Problem", "Volume", "arrange", "find_volumes", "levels_of", "normal_of"]
+__all__ = ["Arrangement", "Problem", "Volume", "adjacent_slices", "arrange", "find_volumes", "levels_of", "normal_of"]

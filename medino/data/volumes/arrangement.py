@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SAME_PLACE_MM = 0.01
-"""Slices whose positions along the normal differ by less lie at one place: positions are written as decimals, rounded."""
+"""Slices nearer to each other along the normal lie at one place: positions are written as rounded decimals."""
 
 TOLERANCE_MM = 0.1
 """How far a slice may lie from the place that an even grid gives it: many scanners round positions to a tenth."""

@@ -79,11 +79,12 @@ class _Columns:
 
     @cached_property
     def file(self) -> np.ndarray:
-        """A number for each file."""
+        """A number for each file; the instance tells it also where files were packed."""
         path, _ = _codes(self._table["path"])
         member, _ = _codes(self._table["member"])
-        root = self._table["root"].to_numpy()
-        return np.unique(np.stack([root, path, member]), axis=1, return_inverse=True)[1].ravel()
+        place = np.stack([self._table["root"].to_numpy(), path, member])
+        place[:, self.instance >= 0] = -1
+        return np.unique(np.stack([*place, self.instance]), axis=1, return_inverse=True)[1].ravel()
 
 
 def _of_series(columns: _Columns, rows: np.ndarray) -> Iterator[Volume]:
