@@ -7,10 +7,11 @@ import torch
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
-from medino.data.readers import dicom, nifti, packed, raster
+from medino.data.readers import dicom, dicom_header, nifti, npz, packed, raster, slide
 from medino.data.readers.settings import DEFAULT_SETTINGS, PLANES, ReadSettings
 from medino.data.readers.sniffing import NOT_AN_IMAGE, sniff, why_no_image
 from medino.data.schema import Sample
+from medino.data.slides.dicom_slide import SOP_CLASS as SLIDE_SOP_CLASS
 from medino.data.source import Source
 
 __all__ = ["FORMATS", "PLANES", "ReadSettings", "describe", "read_mask", "read_pixels", "sniff"]
@@ -26,14 +27,21 @@ class _Reader(Protocol):
     def read_mask(self, source: Source, frame: int, plane: int | None) -> torch.Tensor: ...
 
 
-_READERS: dict[str, _Reader] = {"dicom": dicom, "nifti": nifti, "raster": raster, "packed": packed}
+_READERS: dict[str, _Reader] = {
+    "dicom": dicom,
+    "nifti": nifti,
+    "raster": raster,
+    "npz": npz,
+    "packed": packed,
+    "slide": slide,
+}
 
 FORMATS = tuple(_READERS)
 """The formats that can be read, as a manifest names them."""
 
 
 def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> list[dict[str, object]]:
-    """What the headers of a file say: one dict for each frame, slice or page. No pixel is decoded.
+    """What the headers of a file say: one dict for each frame, slice or page. No pixel is decoded but those of slides.
 
     Args:
         file: the file, or the member of an archive.
@@ -52,6 +60,8 @@ def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> 
     format = sniff(source)
     if format is None:
         raise UnreadableImageError(why_no_image(source))
+    if format == "dicom" and dicom_header.read_header(source).code("SOPClassUID") == SLIDE_SOP_CLASS:
+        format = "slide"
     return _reader(format).describe(source, settings)
 
 

@@ -18,7 +18,6 @@ from medino.data.schema import Sample
 from medino.data.source import Source
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
-_SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _PHOTOMETRIC = 262
 """TIFF's tag for what zero means: 0 is white, 1 is black."""
@@ -26,8 +25,6 @@ _PHOTOMETRIC = 262
 
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The pages of an image file from their headers alone; see `medino.data.readers.describe`."""
-    if source.name.lower().endswith(_SLIDES):
-        raise UnreadableImageError("a whole slide is no single image: cut it into tiles (PNG, JPEG or TIFF) first")
     described = []
     with decoding("the image file"), _opened(source) as image:
         for frame in range(_pages(image)):

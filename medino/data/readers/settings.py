@@ -1,6 +1,8 @@
 """How volumes and slides are cut into the images that a manifest lists."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from medino.data.slides.settings import Tiles
 
 PLANES = {0: "sagittal", 1: "coronal", 2: "axial"}
 """What a slice perpendicular to each canonical axis is called."""
@@ -12,9 +14,11 @@ class ReadSettings:
 
     Attributes:
         plane: the axis that slices of NIfTI volumes are perpendicular to, a key of `PLANES`.
+        tiles: how slides are cut into tiles.
     """
 
     plane: int = 2
+    tiles: Tiles = field(default_factory=Tiles)
 
 
 DEFAULT_SETTINGS = ReadSettings()

@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 from medino.data.readers.failures import decoding
+from medino.data.slides.openslide_file import is_slide
 from medino.data.source import Source
 
 NOT_AN_IMAGE = "not a DICOM, NIfTI, PNG, JPEG or TIFF file"
@@ -12,11 +13,10 @@ NOT_AN_IMAGE = "not a DICOM, NIfTI, PNG, JPEG or TIFF file"
 START_BYTES = 540
 """As many as a NIfTI-2 header has; all other marks come before."""
 
-_SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms")
 _SUFFIXES = {
     "dicom": (".dcm", ".dicom", ".ima", ".dc3"),
     "nifti": (".nii", ".nii.gz"),
-    "raster": (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", *_SLIDES),
+    "raster": (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
 }
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", *_TIFF_STARTS)
@@ -60,6 +60,8 @@ def sniff(file: Source | Path) -> str | None:
     start, name = _start(source), source.name.lower()
     if start[128:132] == b"DICM" or _is_bare_dicom(start):
         return None if _DICOMDIR in start else "dicom"
+    if is_slide(source, start):
+        return "slide"
     if start.startswith(_RASTER_STARTS) or _is_webp(start) or _is_bmp(start):
         return "raster"
     if is_nifti(start) or is_nifti(_unzipped(start)):

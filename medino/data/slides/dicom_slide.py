@@ -1,0 +1,285 @@
+"""DICOM slides (VL Whole Slide Microscopy): the tiled instances of one series as one pyramid, decoded tile by tile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import VLWholeSlideMicroscopyImageStorage
+
+from medino.core import UnreadableImageError
+from medino.data.readers.dicom_header import read_header
+from medino.data.readers.dicom_pixels import stored_values
+from medino.data.readers.dicom_values import first_number, numbers
+from medino.data.readers.failures import decoding
+from medino.data.slides.pyramid import Level, Region
+from medino.data.source import Source
+
+SOP_CLASS = str(VLWholeSlideMicroscopyImageStorage)
+
+_TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "ImageType",
+    "SeriesInstanceUID",
+    "PyramidUID",
+    "ConcatenationUID",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "DimensionOrganizationType",
+    "TotalPixelMatrixColumns",
+    "TotalPixelMatrixRows",
+    "TotalPixelMatrixFocalPlanes",
+    "NumberOfOpticalPaths",
+    "OpticalPathSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+_SEAMS = 32
+"""Pairs of neighbouring tiles that are looked at where a header does not say how the tiles follow each other."""
+
+_CACHED_BYTES = 2**26
+"""Decoded tiles that one level keeps: a tile of the grid often needs parts of the same ones as its neighbours."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What the header of one instance of a slide says.
+
+    Attributes:
+        path: the file.
+        group: series and pyramid; the levels of one slide share them. Raw identifiers: never stored.
+        width, height: of the whole level, pixels.
+        tile_width, tile_height: of one frame, pixels.
+        places: left and top of each frame, pixels of the level; None where the header does not say.
+        mpp: micrometres per pixel, down and along; None where the header does not say.
+        power: power of the objective, None where the header does not say.
+        uid: the instance's, which puts equal ones in order.
+    """
+
+    path: Path
+    group: tuple[str, str]
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    frames: int
+    places: tuple[tuple[int, int], ...] | None
+    mpp: tuple[float, float] | None
+    power: float | None
+    uid: str
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tiles along and down the level."""
+        return -(-self.width // self.tile_width), -(-self.height // self.tile_height)
+
+
+class DicomSlide:
+    """The pyramid that an instance belongs to; its other levels are looked for in its folder.
+
+    Attributes: see `medino.data.slides.pyramid.Slide`; `base` is the file of the finest level.
+
+    Raises:
+        UnreadableImageError: the instance shows a label or an overview, or is of a kind that is not read.
+    """
+
+    def __init__(self, source: Source) -> None:
+        own = read_instance(source.path)
+        others = [instance for instance in _volumes_in(source.path.parent) if instance.group == own.group]
+        found = {instance.path: instance for instance in (*others, own)}
+        # Two instances of one size are a slide sent twice: the first by its UID stands for both.
+        ordered = sorted(found.values(), key=lambda each: (-each.width * each.height, each.uid, str(each.path)))
+        kept = [each for place, each in enumerate(ordered) if place == 0 or each.width < ordered[place - 1].width]
+        self.base = kept[0].path
+        self._instances = kept
+        self._tiles = [_Tiles(instance) for instance in kept]
+        self.levels = tuple(Level.of(each.width, each.height, kept[0].width, kept[0].height) for each in kept)
+        self.mpp, self.power = kept[0].mpp, kept[0].power
+
+    def region(self, level: int, left: int, top: int, width: int, height: int) -> Region:
+        """A part of one level; white where the slide has no tile.
+
+        Raises:
+            UnreadableImageError: a tile can't be decoded.
+        """
+        instance, tiles = self._instances[level], self._tiles[level]
+        values = np.full((height, width, 3), 255, dtype=np.uint8)
+        for frame, (at_x, at_y) in tiles.touching(left, top, width, height):
+            pixels = tiles.decode(frame)
+            x0, x1 = max(at_x, left), min(at_x + instance.tile_width, left + width)
+            y0, y1 = max(at_y, top), min(at_y + instance.tile_height, top + height)
+            values[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0 - at_y : y1 - at_y, x0 - at_x : x1 - at_x]
+        return Region(values, left, top)
+
+
+def read_instance(path: Path) -> Instance:
+    """Read the header of one instance.
+
+    Raises:
+        UnreadableImageError: it is no level of a slide in colour with 8 bits, or its header can't be right.
+    """
+    with decoding("the header"):
+        dataset = dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
+        flavour = [str(value).upper() for value in dataset.get("ImageType") or ()][2:3]
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        if flavour in (["LABEL"], ["OVERVIEW"]) or (not flavour and frames == 1):
+            raise UnreadableImageError("a slide's label or overview image, which can show names: it is never read")
+        if flavour == ["THUMBNAIL"]:
+            raise UnreadableImageError("a slide's thumbnail: its tiles are read from the finest level")
+        if "ConcatenationUID" in dataset:
+            raise UnreadableImageError("a level of a slide that is parted over several files: join them first")
+        if int(dataset.SamplesPerPixel) != 3 or int(dataset.BitsAllocated) != 8:
+            raise UnreadableImageError("a slide that is not in colour with 8 bits: fluorescence is not read")
+        if (
+            int(dataset.get("TotalPixelMatrixFocalPlanes") or 1) > 1
+            or int(dataset.get("NumberOfOpticalPaths") or 1) > 1
+        ):
+            raise UnreadableImageError("a slide of several focal planes or optical paths, which is not read")
+        spacing = numbers(_shared(dataset, "PixelMeasuresSequence"), "PixelSpacing")
+        paths = dataset.get("OpticalPathSequence") or [Dataset()]
+        instance = Instance(
+            path=path,
+            group=(str(dataset.get("SeriesInstanceUID", "")), str(dataset.get("PyramidUID", ""))),
+            width=int(dataset.TotalPixelMatrixColumns),
+            height=int(dataset.TotalPixelMatrixRows),
+            tile_width=int(dataset.Columns),
+            tile_height=int(dataset.Rows),
+            frames=frames,
+            places=_places(dataset, frames),
+            mpp=(spacing[0] * 1000, spacing[1] * 1000) if len(spacing) == 2 and min(spacing) > 0 else None,
+            power=first_number(paths[0], "ObjectiveLensPower"),
+            uid=str(dataset.get("SOPInstanceUID", "")),
+        )
+    if min(instance.width, instance.height, instance.tile_width, instance.tile_height) < 1:
+        raise UnreadableImageError("the header of the slide says that it has no pixels")
+    if instance.places is None and instance.frames != instance.grid[0] * instance.grid[1]:
+        raise UnreadableImageError("the slide has not as many tiles as its size needs")
+    return instance
+
+
+def _shared(dataset: Dataset, name: str) -> Dataset:
+    """A functional group that all tiles share, or the first tile's; empty where there is none."""
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        items = dataset.get(groups)
+        if items and items[0].get(name):
+            return items[0].get(name)[0]
+    return Dataset()
+
+
+def _places(dataset: Dataset, frames: int) -> tuple[tuple[int, int], ...] | None:
+    """Left and top of each frame from 0, where the header gives them (PS3.3 C.8.12.14) or says TILED_FULL."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    if len(groups) == frames and all(group.get("PlanePositionSlideSequence") for group in groups):
+        slides = [group.PlanePositionSlideSequence[0] for group in groups]
+        return tuple(
+            (int(each.ColumnPositionInTotalImagePixelMatrix) - 1, int(each.RowPositionInTotalImagePixelMatrix) - 1)
+            for each in slides
+        )
+    if dataset.get("DimensionOrganizationType") != "TILED_FULL":
+        return None
+    return _in_rows(int(dataset.TotalPixelMatrixColumns), int(dataset.Columns), int(dataset.Rows), frames)
+
+
+def _in_rows(width: int, tile_width: int, tile_height: int, frames: int) -> tuple[tuple[int, int], ...]:
+    """Places of tiles that follow each other along the rows (PS3.3 C.7.6.17.3)."""
+    across = -(-width // tile_width)
+    return tuple((frame % across * tile_width, frame // across * tile_height) for frame in range(frames))
+
+
+def _volumes_in(folder: Path) -> tuple[Instance, ...]:
+    """The levels of slides in a folder; what can't be read is none of them."""
+    return _listed(folder, folder.stat().st_mtime_ns)
+
+
+# Every instance of a slide asks for its folder.
+@lru_cache(maxsize=4)
+def _listed(folder: Path, changed: int) -> tuple[Instance, ...]:
+    """`changed` keeps a folder with new files from the cache."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        try:
+            if path.is_file() and _sop_class(path) == SOP_CLASS:
+                found.append(read_instance(path))
+        except (UnreadableImageError, OSError):
+            continue
+    return tuple(found)
+
+
+def _sop_class(path: Path) -> str:
+    with path.open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            return ""
+    with decoding("the header"):
+        return str(dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).get("SOPClassUID", ""))
+
+
+class _Tiles:
+    """The tiles of one level: where they lie, and the last ones decoded."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._source = Source(instance.path)
+        size = instance.tile_width * instance.tile_height * 3
+        self.decode = lru_cache(maxsize=max(4, _CACHED_BYTES // size))(self._decode)
+        self._at: dict[tuple[int, int], list[int]] | None = None
+        self._places: tuple[tuple[int, int], ...] = instance.places or ()
+
+    def touching(self, left: int, top: int, width: int, height: int) -> list[tuple[int, tuple[int, int]]]:
+        """Index, left and top of the tiles that a part of the level needs."""
+        instance = self._instance
+        if self._at is None:
+            self._places = self._places or _guessed_places(instance, self.decode)
+            self._at = {}
+            for frame, (x, y) in enumerate(self._places):
+                # A tile of a sparse level need not lie on the grid: it is listed in each cell that it meets.
+                for cell_x in {x // instance.tile_width, (x + instance.tile_width - 1) // instance.tile_width}:
+                    for cell_y in {y // instance.tile_height, (y + instance.tile_height - 1) // instance.tile_height}:
+                        self._at.setdefault((cell_x, cell_y), []).append(frame)
+        frames = {
+            frame
+            for cell_x in range(left // instance.tile_width, (left + width - 1) // instance.tile_width + 1)
+            for cell_y in range(top // instance.tile_height, (top + height - 1) // instance.tile_height + 1)
+            for frame in self._at.get((cell_x, cell_y), ())
+        }
+        places = ((frame, self._places[frame]) for frame in sorted(frames))
+        return [
+            (frame, (x, y))
+            for frame, (x, y) in places
+            if left - instance.tile_width < x < left + width and top - instance.tile_height < y < top + height
+        ]
+
+    def _decode(self, frame: int) -> np.ndarray:
+        values = stored_values(self._source, read_header(self._source), frame)
+        if values.ndim != 3 or values.dtype != np.uint8:
+            raise UnreadableImageError("a tile of the slide is not in colour with 8 bits")
+        return values
+
+
+def _guessed_places(instance: Instance, decode: Callable[[int], np.ndarray]) -> tuple[tuple[int, int], ...]:
+    """Places where the header neither gives them nor says in which order the tiles come.
+
+    The standard's order is along the rows, but some converters went down the columns. A tile's successor lies beside it
+    in the first case and below it in the second: the case whose edges fit better is taken.
+    """
+    across, down = instance.grid
+    in_rows = _in_rows(instance.width, instance.tile_width, instance.tile_height, instance.frames)
+    pairs = [tile for tile in range(instance.frames - 1) if (tile + 1) % across and (tile + 1) % down]
+    if min(across, down) == 1 or not pairs:
+        return in_rows
+    beside = below = 0.0
+    for place in sorted({int(at) for at in np.linspace(0, len(pairs) - 1, _SEAMS)}):
+        first, second = (decode(pairs[place] + step).astype(np.float32) for step in (0, 1))
+        beside += float(np.abs(first[:, -1] - second[:, 0]).mean())
+        below += float(np.abs(first[-1] - second[0]).mean())
+    if beside <= below:
+        return in_rows
+    return tuple(
+        (frame // down * instance.tile_width, frame % down * instance.tile_height) for frame in range(instance.frames)
+    )
