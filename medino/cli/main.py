@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 VERBS = {
     "scan": "headers of DICOM, NIfTI, PNG, JPEG and TIFF files to a manifest",
+    "convert": "volumes of DICOM series to NIfTI files",
     "fit": "train: pretraining or segmentation, as the configuration says (LightningCLI)",
     "validate": "evaluate a checkpoint on the validation patients (LightningCLI)",
     "test": "evaluate a checkpoint on the test patients (LightningCLI)",

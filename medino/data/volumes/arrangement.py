@@ -21,6 +21,8 @@ class Arrangement:
     Attributes:
         origin: centre of the first pixel of the first slice, on the grid fitted to all slices; (3,), mm in the patient.
         step: from a slice to the next on that grid, (3,), mm.
+        first: centre of the first pixel of the first slice as the file gives it, (3,), mm.
+        line: unit vector from there to the last slice, (3,).
         steps: what the distances between neighbours are, along the line on which the slices lie, (N - 1,), mm.
         tilt: angle between that line and the slices' normal, degrees: the gantry's tilt.
         drift: what the tilt moves the last slice sideways against the first, mm.
@@ -30,6 +32,8 @@ class Arrangement:
 
     origin: np.ndarray
     step: np.ndarray
+    first: np.ndarray
+    line: np.ndarray
     steps: np.ndarray
     tilt: float
     drift: float
@@ -89,6 +93,8 @@ def arrange(positions: np.ndarray, orientation: np.ndarray) -> Arrangement:
     return Arrangement(
         origin=centre + count[0] * step,
         step=step,
+        first=positions[0],
+        line=line,
         steps=np.diff(along),
         tilt=float(np.degrees(np.arccos(np.clip(line @ normal, -1.0, 1.0)))),
         drift=float(np.linalg.norm(way - (way @ normal) * normal)),

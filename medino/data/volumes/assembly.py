@@ -1,0 +1,65 @@
+"""The slices of a volume, decoded and put together."""
+
+import numpy as np
+
+from medino.core import UnreadableImageError
+from medino.data.manifest import Manifest
+from medino.data.readers import read_pixels
+from medino.data.volumes.find import Volume
+from medino.data.volumes.grid import Grid, affine_of, on_even_grid, upright
+
+
+def why_not(manifest: Manifest, volume: Volume, resample: bool) -> str | None:
+    """Why a volume can't be put together; None if it can.
+
+    Args:
+        manifest: where its rows are.
+        volume: the volume.
+        resample: uneven distances are no reason: they will be interpolated.
+    """
+    blocking = (problem for problem in volume.problems if problem.blocks)
+    reasons = [problem.words for problem in blocking if not (resample and problem.kind == "gaps")]
+    first = manifest.sample(int(volume.rows[0]))
+    if first.samples_per_pixel != 1:
+        reasons.append("the images are in colour")
+    if first.spacing_row_mm is None or first.spacing_column_mm is None:
+        reasons.append("the pixel spacing is not known")
+    return "; ".join(reasons) or None
+
+
+def assemble(
+    manifest: Manifest, volume: Volume, *, resample: bool = False, deskew: bool = False
+) -> tuple[Grid, tuple[float, float]]:
+    """Decode a volume's slices.
+
+    Args:
+        manifest: where its rows are.
+        volume: one for which `why_not` says nothing.
+        resample: interpolate slices of uneven distances to an even grid.
+        deskew: undo the shear of a gantry tilt.
+
+    Returns:
+        The grid, and the range of values that the stored bits can express.
+
+    Raises:
+        UnreadableImageError: a slice can't be decoded, or is of another size than the manifest says.
+        InputError: a gap is too wide to be filled.
+    """
+    found, first = volume.arrangement, manifest.sample(int(volume.rows[0]))
+    if found is None or first.spacing_row_mm is None or first.spacing_column_mm is None or first.orientation is None:
+        raise ValueError("only volumes that can be put together are decoded: ask why_not first")
+    values = np.empty((first.columns, first.rows, len(volume.rows)), dtype=np.float32)
+    low, high = np.inf, -np.inf
+    for index, row in enumerate(volume.rows):
+        pixels = read_pixels(manifest.source(int(row)), manifest.sample(int(row)))
+        if tuple(pixels.values.shape) != (1, first.rows, first.columns):
+            raise UnreadableImageError("a slice is not of the size that the manifest says")
+        values[..., index] = pixels.values[0].numpy().T
+        low, high = min(low, pixels.full_range[0]), max(high, pixels.full_range[1])
+    origin, step = found.origin, found.step
+    if not found.even and resample:
+        origin = found.first
+        values, step = on_even_grid(values, found)
+    spacing = (first.spacing_row_mm, first.spacing_column_mm)
+    grid = Grid(values, affine_of(np.array(first.orientation), spacing, origin, step))
+    return (upright(grid) if deskew and found.tilted else grid), (low, high)
