@@ -19,7 +19,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--manifest", type=str, required=True, help="the manifest that medino scan wrote")
     parser.add_argument("-o", "--output", type=str, required=True, help="the table to write, a .parquet file")
     parser.add_argument(
-        "--weights", type=str | None, help="weights file (medino's or Meta's), or the folder of a run for its backbone"
+        "--weights",
+        type=str | None,
+        help="a file of weights in the layout of medino, Meta, Hugging Face or timm, one of Hugging Face's folders, or "
+        "the folder of a run",
     )
     parser.add_argument(
         "--backbone", type=str | None, help="an untrained backbone of this preset instead: mini, tiny, small, ..."

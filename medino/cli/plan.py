@@ -33,8 +33,8 @@ class Plan:
     """How to adapt and how to measure.
 
     Args:
-        weights: backbone to start from (a file of medino's or Meta's, or a run's folder); without one, training starts
-            from scratch.
+        weights: backbone to start from: a file in the layout of medino, Meta, Hugging Face or timm, a folder of Hugging
+            Face's, or a run's folder; without one, training starts from scratch.
         backbone: preset to train from scratch: mini, tiny, small, base, large, giant2.
         views: kind of image, which says how crops are augmented.
         steps: training steps.

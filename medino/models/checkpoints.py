@@ -1,8 +1,9 @@
-"""Backbones in and out of files: medino's own pair of safetensors and JSON, and Meta's published state dicts.
+"""Backbones in and out of files: medino's own pair of safetensors and JSON, and what others publish.
 
 Nothing is unpickled: `.pth` files are read with `weights_only=True`, which takes tensors and plain containers only.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import json
@@ -19,6 +20,15 @@ from safetensors.torch import save_file
 from medino.core import InputError, RunFolder, existing_file, read_json, whole_file, write_json
 from medino.models.config import BackboneConfig
 from medino.models.inferred_config import config_from_weights
+from medino.models.layouts import (
+    INTERPOLATIONS,
+    Interpolation,
+    hugging_face_folder,
+    is_hugging_face_folder,
+    published,
+    resizing,
+    unwrapped,
+)
 from medino.models.presets import empty_backbone
 from medino.models.vision_transformer import VisionTransformer
 
@@ -35,23 +45,32 @@ TRAINING_ONLY = ("name", "drop_path", "drop_path_rate", "layerscale_init")
 """Settings that leave the features of given weights as they are, and so stay out of the fingerprint."""
 
 
-def load_backbone(weights: str | Path, **overrides: Any) -> VisionTransformer:
+def load_backbone(
+    weights: str | Path, interpolation: Interpolation | None = None, **overrides: Any
+) -> VisionTransformer:
     """Load a backbone, in float32 on the CPU and in evaluation mode.
 
     Args:
-        weights: a run folder; a `.safetensors` written by `save_backbone`, with its `.json` beside it; or a bare state
-            dict in Meta's parameter names (`.pth`, `.safetensors`), whose settings are read from its shapes. The number
-            of heads and how the position embedding is resized can't be read from shapes: the published models' are
-            taken.
+        weights: a run folder; a `.safetensors` written by `save_backbone`, with its `.json` beside it; a file (`.pth`,
+            `.bin`, `.safetensors`) in the layout of Meta (a bare state dict, or a training checkpoint of DINO or
+            DINOv2, whose teacher is taken), Hugging Face or timm; or a folder of Hugging Face's hub. Settings are read
+            from shapes; the number of heads can't be: where no `config.json` tells it, the published models' is taken.
+        interpolation: whose way to resize the position embedding away from its native grid (see
+            `medino.models.layouts.families.resizing`); None follows the family of the file.
         overrides: settings of `BackboneConfig` to use instead of the file's, such as `drop_path_rate`, `num_heads` or
             `interpolate_offset`.
 
     Raises:
         InputError: the file is missing, can't be read, holds something else, or doesn't fit the settings.
     """
-    path = weights_path(Path(weights))
-    state, own = read_state(path)
-    config = read_config(path.with_suffix(".json")) if own else config_from_weights(state, path)
+    path = Path(weights)
+    if path.is_dir() and is_hugging_face_folder(path):
+        state, config = read_folder(path)
+    else:
+        path = weights_path(path)
+        state, config = read_weights(path)
+    if interpolation is not None:
+        config = config.replace(**resizing(checked_interpolation(interpolation), config.num_register_tokens))
     config = with_overrides(config, overrides)
     backbone = empty_backbone(config)
     check_fit(state, backbone, path)
@@ -106,10 +125,37 @@ def weights_path(path: Path) -> Path:
     return backbone
 
 
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], BackboneConfig]:
+    """The state dict in a file, in Meta's names, and its network's settings."""
+    state, own = read_state(path)
+    if own:
+        return state, read_config(path.with_suffix(".json"))
+    weights = published(state)
+    return weights.state, config_from_weights(weights, path)
+
+
+def read_folder(path: Path) -> tuple[dict[str, torch.Tensor], BackboneConfig]:
+    """The state dict in a folder of Hugging Face's hub, in Meta's names, and its network's settings."""
+    files, settings = hugging_face_folder(path)
+    state: dict[str, torch.Tensor] = {}
+    for file in files:
+        state |= read_state(file)[0]
+    weights = dataclasses.replace(published(state), settings=settings)
+    return weights.state, config_from_weights(weights, path)
+
+
+def checked_interpolation(name: Interpolation) -> Interpolation:
+    """The name, if it is one."""
+    if name not in INTERPOLATIONS:
+        raise InputError(f"interpolation is {name!r}; choose one of {', '.join(INTERPOLATIONS)}")
+    return name
+
+
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
-    """The state dict in a file, and whether medino wrote it."""
+    """The bare state dict in a file, and whether medino wrote it."""
     if path.suffix == ".safetensors":
-        return read_safetensors(path)
+        state, own = read_safetensors(path)
+        return (state if own else unwrapped(state)), own
     return read_pickled(path), False
 
 
@@ -126,12 +172,14 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
 def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """The bare state dict in a PyTorch file, without unpickling anything but tensors and plain containers."""
     try:
-        with warnings.catch_warnings(action="ignore"):
+        # DINO v1 keeps its arguments beside its networks, in a Namespace: attributes and nothing that runs.
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file makes the reader fail in any of a dozen ways.
         raise InputError(refusal(path, error)) from error
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path} holds a {type(content).__name__}, not a state dict; give a backbone's weights")
+    content = unwrapped(content)
     others = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise InputError(

@@ -21,6 +21,8 @@ class BackboneConfig:
         num_register_tokens: register tokens R.
         ffn_layer: "mlp" (GELU) or "swiglufused" (SwiGLU with the reference's hidden width).
         mlp_ratio: hidden width of the MLP over D.
+        ffn_hidden_dim: hidden width of the feed-forward layers; None: that of Meta's networks, `mlp_ratio` D for an
+            MLP, two thirds of it rounded up to a multiple of eight for SwiGLU.
         layerscale_init: initial value of LayerScale; None for networks without it (DINO v1).
         mask_token: False for networks without a mask token (DINO v1).
         drop_path_rate: share of samples that a block's branch leaves out in training.
@@ -42,6 +44,7 @@ class BackboneConfig:
     num_register_tokens: int = 0
     ffn_layer: Literal["mlp", "swiglufused"] = "mlp"
     mlp_ratio: float = 4.0
+    ffn_hidden_dim: int | None = None
     layerscale_init: float | None = 1e-5
     mask_token: bool = True
     drop_path_rate: float = 0.0
@@ -50,6 +53,14 @@ class BackboneConfig:
     interpolate_antialias: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    @property
+    def ffn_width(self) -> int:
+        """The hidden width of the feed-forward layers."""
+        if self.ffn_hidden_dim is not None:
+            return self.ffn_hidden_dim
+        hidden = int(self.embed_dim * self.mlp_ratio)
+        return hidden if self.ffn_layer == "mlp" else (int(hidden * 2 / 3) + 7) // 8 * 8
 
     def replace(self, **changes: Any) -> "BackboneConfig":
         """The same settings with some changed."""

@@ -75,13 +75,12 @@ class MLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """A gated MLP; its width is two thirds of the MLP's, rounded up to a multiple of eight, as in Meta's networks."""
+    """A gated MLP (Shazeer 2020): a SiLU gate times a value."""
 
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        width = (int(hidden_dim * 2 / 3) + 7) // 8 * 8
-        self.w12 = nn.Linear(embed_dim, 2 * width)
-        self.w3 = nn.Linear(width, embed_dim)
+        self.w12 = nn.Linear(embed_dim, 2 * hidden_dim)
+        self.w3 = nn.Linear(hidden_dim, embed_dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The same shape, (B, T, D)."""
@@ -128,7 +127,7 @@ class Block(nn.Module):
 
     def __init__(self, config: BackboneConfig, drop_path_rate: float) -> None:
         super().__init__()
-        dim, hidden = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
+        dim, hidden = config.embed_dim, config.ffn_width
         scale = config.layerscale_init
         self.drop_path_rate = drop_path_rate
         self.add_dropped = add_for_batch_subset if config.drop_path == "batch_subset" else add_per_sample
