@@ -3,47 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 
 from medino.core import InputError
 from medino.data.pixels import Pixels, Window
-
-
-@dataclass(frozen=True)
-class NamedWindow:
-    """A window and what is known of where its numbers come from."""
-
-    window: Window
-    source: str
-
-
-_COMMON = "a common display setting; viewers differ by some 100 HU"
-
-WINDOW_PRESETS: dict[str, NamedWindow] = {
-    "lung": NamedWindow(Window(-600, 1500), _COMMON),
-    "mediastinum": NamedWindow(Window(50, 350), _COMMON),
-    "soft_tissue": NamedWindow(Window(40, 400), _COMMON),
-    "liver": NamedWindow(Window(60, 160), "a common display setting, narrow"),
-    "bone": NamedWindow(Window(400, 1800), _COMMON),
-    "brain": NamedWindow(Window(40, 80), "a common display setting, narrow"),
-    "subdural": NamedWindow(Window(75, 215), "the middle of the settings in use, which differ by some 100 HU"),
-}
-"""CT windows by name, centre and width in Hounsfield units. None has an official value."""
-
-CT_CHANNELS = ("lung", "soft_tissue", "bone")
-"""What `channels="windows"` shows of a CT: air, tissue and bone each at their own contrast."""
-
-PERCENTILES = {"percentile": (0.5, 99.5), "dark": (0.5, 70.0), "bright": (30.0, 99.5)}
-"""Windows by the percentiles of an image's own values that become 0 and 1. The tails of 0.5 % are what nnU-Net clips at
-(Isensee et al. 2021, CT normalisation); `dark` and `bright` spread the lower and the upper part of the values."""
-
-GREY_CHANNELS = ("percentile", "dark", "bright")
-"""What `channels="windows"` shows of other grey images, for which no physical unit fixes a window."""
+from medino.data.windows import (
+    GREY_CHANNELS,
+    PERCENTILES,
+    WINDOW_PRESETS,
+    ct_body_part,
+    percentile_window,
+    valid_values,
+)
+from medino.data.windows import NamedWindow as NamedWindow
 
 CHANNELS = ("repeat", "windows", "neighbours")
 _NAMES = ("auto", "file", "full", *PERCENTILES, *WINDOW_PRESETS)
-_SEEN = 2**18
 # One bit and eight bits: what was made for display already.
 _DISPLAY_RANGES = ((0.0, 1.0), (0.0, 255.0))
 
@@ -56,13 +31,15 @@ class Intensity:
 
     Attributes:
         window: for grey images. `auto`: full range for 8-bit images other than CT (they were made for display); else
-            the file's own first window; else soft tissue for CT; else the 0.5 and 99.5 percentiles. `file`: the file's
-            own first window, as `auto` where it has none. `full`: the range of the stored bits. A name in
-            `PERCENTILES` or `WINDOW_PRESETS`.
+            the file's own first window (a VOI LUT before a centre and width), which was made for this image by who knew
+            its reconstruction; else for CT the preset of the body part; else the 0.5 and 99.5 percentiles. `file`: the
+            file's own first window, as `auto` where it has none. `full`: the range of the stored bits. A name in
+            `PERCENTILES` or `WINDOW_PRESETS` (`medino.data.windows`).
         channels: how grey becomes three channels. `repeat`: copies. `windows`: three windows of the one image.
             `neighbours`: the slices before and after (put there by `PixelDataset`), all in the same window; copies
             where there are none.
-        windows: the three names for `channels="windows"`; None: `CT_CHANNELS` for CT, `GREY_CHANNELS` for others.
+        windows: the three names for `channels="windows"`; None: for CT those of the body part (`CT_BODY_PARTS`),
+            `GREY_CHANNELS` for others.
 
     Raises:
         InputError: a name is not known, or `windows` has not three of them.
@@ -93,7 +70,7 @@ class Intensity:
             return (Window.between(*pixels.full_range),)
         if self.channels != "windows":
             return (_named(self.window, pixels),)
-        names = self.windows or (CT_CHANNELS if pixels.modality == "CT" else GREY_CHANNELS)
+        names = self.windows or _channels(pixels)
         return tuple(_named(name, pixels) for name in names)
 
     def apply(self, pixels: Pixels, windows: tuple[Window, ...] | None = None) -> torch.Tensor:
@@ -114,34 +91,21 @@ class Intensity:
 
 
 def apply_window(values: torch.Tensor, window: Window) -> torch.Tensor:
-    """`(values - low) / width` cut to [0, 1]; without width a step: 0 up to the centre, 1 above."""
+    """Values in physical units to [0, 1], by the window's curve; without width a step: 0 up to the centre, 1 above."""
     if window.width <= 0:
         return (values > window.center).to(values.dtype)
-    return ((values - window.low) / window.width).clamp(0, 1)
+    if window.shape == "sigmoid":
+        return torch.sigmoid(4 * (values - window.center) / window.width)
+    places = ((values - window.low) / window.width).clamp(0, 1)
+    return _looked_up(places, window.table) if window.shape == "table" else places
 
 
-def percentile_window(pixels: Pixels, low: float, high: float) -> Window:
-    """The window between two percentiles of the valid values of an image.
-
-    Values equal to the smallest are left out: they are the air around a patient or the padding around a scan, and in
-    most MR they are so many that any low percentile would fall on them. Where the rest is one value, as in a mask, the
-    window begins at the smallest; a constant image gets a window without width.
-    """
-    values = valid_values(pixels)
-    # Every n-th value of a large image is enough for a percentile, and sorting all takes longer than decoding them.
-    seen = values[:: max(1, values.numel() // _SEEN)].numpy()
-    smallest = float(seen.min())
-    foreground = seen[seen > smallest]
-    if len(foreground) == 0:
-        return Window(smallest, 0.0)
-    start, end = (float(value) for value in np.percentile(foreground, (low, high)))
-    return Window.between(start if end > start else smallest, end)
-
-
-def valid_values(pixels: Pixels) -> torch.Tensor:
-    """The values inside the validity box, flat."""
-    top, left, bottom, right = pixels.box or (0, 0, *pixels.values.shape[-2:])
-    return pixels.values[:, top:bottom, left:right].flatten()
+def _looked_up(places: torch.Tensor, table: tuple[float, ...]) -> torch.Tensor:
+    """Entries of a table at places in [0, 1], linear between two."""
+    entries = torch.tensor(table, dtype=places.dtype)
+    scaled = places * (len(table) - 1)
+    below = scaled.long().clamp_(max=len(table) - 2)
+    return torch.lerp(entries[below], entries[below + 1], scaled - below)
 
 
 def _named(name: str, pixels: Pixels) -> Window:
@@ -154,6 +118,10 @@ def _named(name: str, pixels: Pixels) -> Window:
     return _automatic(pixels, file_first=name == "file")
 
 
+def _channels(pixels: Pixels) -> tuple[str, str, str]:
+    return ct_body_part(pixels.body_part).channels if pixels.modality == "CT" else GREY_CHANNELS
+
+
 def _automatic(pixels: Pixels, file_first: bool) -> Window:
     own = next((window for window in pixels.windows if _shows_something(window, pixels)), None)
     if own is not None and file_first:
@@ -163,7 +131,7 @@ def _automatic(pixels: Pixels, file_first: bool) -> Window:
     if own is not None:
         return own
     if pixels.modality == "CT":
-        return WINDOW_PRESETS["soft_tissue"].window
+        return WINDOW_PRESETS[ct_body_part(pixels.body_part).window].window
     return percentile_window(pixels, *PERCENTILES["percentile"])
 
 

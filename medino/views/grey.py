@@ -5,6 +5,7 @@ jittered before the values are cut to [0, 1], so that a view can show what anoth
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ def draw_window_jitter(
 
 
 def jitter_window(window: Window, shift: float, factor: float) -> Window:
-    """Move a window's centre by `shift` of its width and multiply its width by `factor`."""
-    return Window(window.center + shift * window.width, window.width * factor)
+    """Move a window's centre by `shift` of its width and multiply its width by `factor`; its curve is kept."""
+    return replace(window, center=window.center + shift * window.width, width=window.width * factor)
 
 
 def draw_gamma(generator: np.random.Generator, gamma_factor: float = GAMMA_FACTOR) -> float:

@@ -110,7 +110,7 @@ class MultiCrop:
                 "leave it out"
             )
         windows = self.intensity.choose(pixels)
-        inside = replace(pixels, values=pixels.values[:, top:bottom, left:right], box=None)
+        inside = replace(pixels, values=pixels.values[:, top:bottom, left:right], box=None, valid=None)
 
         def views_of(crops: Sequence[tuple[Place, int, tuple[float, float]]]) -> list[torch.Tensor]:
             return [self._view(inside, windows, place, size, scale, generator) for place, size, scale in crops]

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from medino.core import InputError
-from medino.data.intensity import CT_CHANNELS, WINDOW_PRESETS, Intensity, percentile_window
+from medino.data.intensity import Intensity, apply_window
 from medino.data.pixels import Pixels, Window
+from medino.data.windows import CT_BODY_PARTS, CT_CHANNELS, WINDOW_PRESETS, percentile_window
 
 HU = (-1024.0, 3071.0)
 
@@ -142,3 +143,40 @@ def test_a_jittered_window_can_be_applied_in_place_of_the_chosen_one() -> None:
 def test_an_unknown_name_is_said_in_words(settings: dict[str, object]) -> None:
     with pytest.raises(InputError, match="intensity"):
         Intensity(**settings)
+
+
+@pytest.mark.parametrize("part", CT_BODY_PARTS)
+def test_every_body_part_is_looked_at_through_presets_that_there_are(part: str) -> None:
+    pixels = grey(-1000, 0, 1000, modality="CT", body_part=part)
+    looked = CT_BODY_PARTS[part]
+    assert Intensity().choose(pixels) == (WINDOW_PRESETS[looked.window].window,)
+    channels = Intensity(channels="windows").choose(pixels)
+    assert channels == tuple(WINDOW_PRESETS[name].window for name in looked.channels)
+
+
+def test_the_body_part_chooses_among_presets_for_ct_alone_and_after_the_files_own_window() -> None:
+    assert Intensity().choose(grey(0, 90, modality="CT", body_part="Head ")) == (Window(40, 80),)
+    assert Intensity().choose(grey(0, 90, modality="CT", body_part="T_SPINE")) == (Window(400, 1800),)
+    assert Intensity().choose(grey(0, 90, modality="CT", body_part="LEFT EAR")) == (Window(40, 400),)
+    own = Window(35, 70)
+    assert Intensity().choose(grey(0, 90, modality="CT", body_part="HEAD", windows=(own,))) == (own,)
+    assert Intensity().choose(grey(*range(9), modality="MR", body_part="HEAD")) != (Window(40, 80),)
+
+
+def test_a_sigmoid_has_the_values_of_the_standard_and_never_reaches_its_ends() -> None:
+    window = Window(100, 50, "sigmoid")
+    shown = apply_window(torch.tensor([-1000.0, 75.0, 100.0, 125.0, 1000.0]), window)
+    expected = [1 / (1 + np.exp(-4 * (value - 100) / 50)) for value in (-1000, 75, 100, 125, 1000)]
+    np.testing.assert_allclose(shown, expected, rtol=1e-5)
+
+
+def test_a_table_is_looked_up_between_its_entries_and_keeps_its_ends_beyond() -> None:
+    window = Window(11, 2, "table", (0.0, 0.8, 1.0))
+    shown = apply_window(torch.tensor([-5.0, 10.0, 10.5, 11.0, 11.5, 12.0, 99.0]), window)
+    torch.testing.assert_close(shown, torch.tensor([0, 0, 0.4, 0.8, 0.9, 1, 1]))
+
+
+def test_percentiles_look_at_valid_pixels_alone_where_these_fill_no_box() -> None:
+    values = torch.tensor([[[-2000.0, 1.0, 2.0], [3.0, 4.0, -2000.0]]])
+    window = percentile_window(Pixels(values, HU, valid=values[0] > -2000), 0, 100)
+    assert (window.low, window.high) == (2.0, 4.0)

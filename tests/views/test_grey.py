@@ -53,3 +53,9 @@ def test_noise_is_white_without_mean_and_alike_in_all_channels() -> None:
 def test_noise_stays_within_range() -> None:
     noise = torch.tensor([[[-0.2, 0.2]]])
     assert torch.equal(add_noise(torch.tensor([0.1, 0.9]).expand(3, 1, 2), noise)[0, 0], torch.tensor([0.0, 1.0]))
+
+
+def test_jitter_keeps_the_curve_of_a_window() -> None:
+    table = Window(100, 10, "table", (0.0, 0.9, 1.0))
+    assert jitter_window(table, 0.5, 2) == Window(105, 20, "table", (0.0, 0.9, 1.0))
+    assert jitter_window(Window(100, 10, "sigmoid"), 0, 2).shape == "sigmoid"

@@ -5,14 +5,15 @@ import copy
 import numpy as np
 import torch
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut
+from pydicom.pixels import apply_color_lut
 
 from medino.core import UnreadableImageError
-from medino.data.pixels import Pixels, Window
+from medino.data.pixels import Pixels, box_around
 from medino.data.readers.dicom_geometry import spacing
 from medino.data.readers.dicom_header import DicomHeader, describe_header, read_header
 from medino.data.readers.dicom_pixels import stored_values
-from medino.data.readers.dicom_values import first_number, numbers
+from medino.data.readers.dicom_units import fill_padding, physical_values, valid_mask
+from medino.data.readers.dicom_windows import windows_of
 from medino.data.readers.failures import decoding
 from medino.data.readers.settings import ReadSettings
 from medino.data.schema import Sample
@@ -33,8 +34,10 @@ def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
 def read(source: Source, sample: Sample) -> Pixels:
     """Decode one frame.
 
-    Grey values pass the modality transformation (LUT or slope and intercept; the frame's own in enhanced images);
-    palette and YBR become RGB. MONOCHROME1 is flagged, not inverted.
+    Grey values pass the modality transformation (LUT or slope and intercept; the frame's own in enhanced images), and
+    padding is filled; palette and YBR become RGB. MONOCHROME1 is flagged, not inverted. Overlays and shutters are not
+    burned in, and the palette that a grey image may have beside it (a supplemental one, for a map of flow, say) is not
+    applied: it is a way to show some of the values, not what was measured.
 
     Raises:
         UnreadableImageError: the frame can't be decoded.
@@ -43,21 +46,38 @@ def read(source: Source, sample: Sample) -> Pixels:
     frame, photometric = sample.frame, _check_photometric(header)
     stored = stored_values(source, header, frame)
     with decoding("the header"):
-        if photometric in _GREY:
-            values, full_range = _physical(stored, header, frame)
-            box, windows = _valid_box(stored, header), _windows(header, frame)
-        else:
-            values, full_range = _rgb(stored, header)
-            box, windows = None, ()
-        return Pixels(
-            values=torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)),
-            full_range=full_range,
-            spacing=spacing(header, frame),
-            box=box,
-            windows=windows,
-            inverted=photometric == "MONOCHROME1",
-            modality=header.code("Modality"),
-        )
+        return _grey(stored, header, frame) if photometric in _GREY else _colour(stored, header, frame)
+
+
+def _grey(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
+    inverted = header.text("PhotometricInterpretation") == "MONOCHROME1"
+    values, full_range = physical_values(stored, header, frame)
+    valid = valid_mask(stored, header)
+    if valid is not None:
+        values = fill_padding(values, valid, inverted)
+    mask = None if valid is None else torch.from_numpy(valid)
+    return Pixels(
+        values=torch.from_numpy(values[None].astype(np.float32)),
+        full_range=full_range,
+        spacing=spacing(header, frame),
+        valid=mask,
+        box=None if mask is None else box_around(mask),
+        windows=windows_of(header, frame, full_range),
+        inverted=inverted,
+        modality=header.code("Modality"),
+        body_part=header.code("BodyPartExamined"),
+    )
+
+
+def _colour(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
+    values, full_range = _rgb(stored, header)
+    return Pixels(
+        values=torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)),
+        full_range=full_range,
+        spacing=spacing(header, frame),
+        modality=header.code("Modality"),
+        body_part=header.code("BodyPartExamined"),
+    )
 
 
 def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
@@ -82,38 +102,6 @@ def _check_photometric(header: DicomHeader) -> str:
     return photometric
 
 
-def _physical(stored: np.ndarray, header: DicomHeader, frame: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """Grey values after the modality transformation, (1, H, W), and the range that the stored bits can express."""
-    macro = header.macro("PixelValueTransformationSequence", frame)
-    transform = Dataset()
-    if "ModalityLUTSequence" in header.dataset and header.dataset.ModalityLUTSequence:
-        transform.ModalityLUTSequence = header.dataset.ModalityLUTSequence
-    else:
-        slope, intercept = first_number(macro, "RescaleSlope"), first_number(macro, "RescaleIntercept")
-        # A slope of zero would wipe the image out; such files mean that there is no transformation.
-        transform.RescaleSlope = slope or 1.0
-        transform.RescaleIntercept = intercept or 0.0
-    if stored.dtype.kind == "f":
-        ends = np.array([stored.min(), stored.max()], dtype=np.float64)
-    else:
-        bits = header.whole("BitsStored", header.whole("BitsAllocated", 16))
-        signed = header.whole("PixelRepresentation", 0) == 1
-        ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1], dtype=np.float64)
-    values = _transform(stored, transform)
-    if "ModalityLUTSequence" in transform:
-        bits = int(transform.ModalityLUTSequence[0].LUTDescriptor[2])
-        ends = np.array([0.0, 2.0**bits - 1])
-    else:
-        ends = _transform(ends, transform)
-    return values[None], (float(ends.min()), float(ends.max()))
-
-
-def _transform(values: np.ndarray, transform: Dataset) -> np.ndarray:
-    if "ModalityLUTSequence" in transform:
-        return apply_modality_lut(values, transform)
-    return values.astype(np.float64) * float(transform.RescaleSlope) + float(transform.RescaleIntercept)
-
-
 def _rgb(stored: np.ndarray, header: DicomHeader) -> tuple[np.ndarray, tuple[float, float]]:
     """Colour values, (3, H, W), and the range of their code values."""
     bits = header.whole("BitsStored", header.whole("BitsAllocated", 8))
@@ -136,34 +124,3 @@ def _little_endian_palette(header: DicomHeader) -> Dataset:
         if name in palette and palette[name].VR == "OW":
             palette[name].value = np.frombuffer(palette[name].value, np.uint16).byteswap().tobytes()
     return palette
-
-
-def _valid_box(stored: np.ndarray, header: DicomHeader) -> tuple[int, int, int, int] | None:
-    """The smallest box around what is not padding; None where that is all of the image, or none of it."""
-    padding = header.number("PixelPaddingValue")
-    if padding is None:
-        return None
-    limit = header.number("PixelPaddingRangeLimit")
-    low, high = sorted((padding, padding if limit is None else limit))
-    valid = (stored < low) | (stored > high)
-    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
-    if len(rows) == 0:
-        return None
-    box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
-    return None if box == (0, 0, *stored.shape) else box
-
-
-def _windows(header: DicomHeader, frame: int) -> tuple[Window, ...]:
-    """The file's windows, as exact linear ones.
-
-    The standard's LINEAR function maps `center - 0.5 ± (width - 1) / 2` to the ends (PS3.3 C.11.2.1.2.1); LINEAR_EXACT
-    maps `center ± width / 2`; a SIGMOID is taken as the line that touches it at its centre, which is the exact one.
-    """
-    macro = header.macro("FrameVOILUTSequence", frame)
-    centers, widths = numbers(macro, "WindowCenter"), numbers(macro, "WindowWidth")
-    linear = str(macro.get("VOILUTFunction") or "LINEAR") == "LINEAR"
-    return tuple(
-        Window(center - 0.5, width - 1) if linear else Window(center, width)
-        for center, width in zip(centers, widths, strict=False)
-        if (width >= 1 if linear else width > 0)
-    )

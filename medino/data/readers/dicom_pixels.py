@@ -76,7 +76,8 @@ def _decode(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
         encoded = get_frame(
             file, frame, number_of_frames=header.frames, extended_offsets=options.get("extended_offsets")
         )
-        return imagecodecs.jpeg_decode(encoded)
+        # What is lossy overshoots; nothing that was encoded lay above the stored bits.
+        return np.minimum(imagecodecs.jpeg_decode(encoded), 2 ** options["bits_stored"] - 1)
     if options["bits_allocated"] == 1 and not syntax.is_encapsulated:
         return _packed_bits(file, header, frame)
     cells = grey and (not syntax.is_encapsulated or syntax == RLELossless)
