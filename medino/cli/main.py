@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 VERBS = {
     "scan": "headers of DICOM, NIfTI, PNG, JPEG and TIFF files to a manifest",
+    "pack": "decode a manifest's images once, resized and compressed, into shards that training reads fast",
     "convert": "volumes of DICOM series to NIfTI files",
     "fit": "train: pretraining or segmentation, as the configuration says (LightningCLI)",
     "validate": "evaluate a checkpoint on the validation patients (LightningCLI)",

@@ -9,6 +9,8 @@ from medino.core import InputError, UnreadableImageError
 from medino.data.manifest import Manifest
 from medino.data.pixels import Pixels
 from medino.data.readers import read_mask, read_pixels
+from medino.data.schema import Sample
+from medino.data.source import Source
 from medino.data.volumes import adjacent_slices
 
 
@@ -53,16 +55,7 @@ class PixelDataset(Dataset[Pixels]):
             InputError: the row has no mask, or its mask is of another size than the image.
             UnreadableImageError: the mask can't be decoded.
         """
-        sample, source = self.manifest.sample(index), self.manifest.mask_source(index)
-        if source is None:
-            raise InputError(f"sample {sample.sample_id} has no mask; scan again with --masks, or leave it out")
-        mask = read_mask(source, sample.mask_frame or 0, sample.plane)
-        if mask.shape != (sample.rows, sample.columns):
-            raise InputError(
-                f"the mask of sample {sample.sample_id} has {mask.shape[0]} x {mask.shape[1]} pixels and its image "
-                f"{sample.rows} x {sample.columns}; a mask must lie on its image pixel by pixel"
-            )
-        return mask
+        return sample_mask(self.manifest.sample(index), self.manifest.mask_source(index))
 
     def _read(self, index: int) -> Pixels:
         return read_pixels(self.manifest.source(index), self.manifest.sample(index))
@@ -74,3 +67,23 @@ class PixelDataset(Dataset[Pixels]):
             return self._read(row).values
         except UnreadableImageError as error:
             raise UnreadableImageError(f"the slice beside it can't be read: {error}") from error
+
+
+def sample_mask(sample: Sample, source: Source | None) -> torch.Tensor:
+    """The mask of a row of a manifest; see `PixelDataset.mask`.
+
+    Args:
+        sample: the row.
+        source: where its mask lies, if it has one.
+    """
+    if source is None:
+        raise InputError(f"sample {sample.sample_id} has no mask; scan again with --masks, or leave it out")
+    # Masks are packed with their images; the format of others is told by the file.
+    format = sample.format if sample.format == "packed" else None
+    mask = read_mask(source, sample.mask_frame or 0, sample.plane, format)
+    if mask.shape != (sample.rows, sample.columns):
+        raise InputError(
+            f"the mask of sample {sample.sample_id} has {mask.shape[0]} x {mask.shape[1]} pixels and its image "
+            f"{sample.rows} x {sample.columns}; a mask must lie on its image pixel by pixel"
+        )
+    return mask

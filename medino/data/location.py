@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 
 from medino.core import InputError, MedinoError, whole_file
+from medino.data.source import Source
 
 CACHE_VARIABLE = "MEDINO_CACHE"
 """Environment variable with the folder that shards from elsewhere are kept in, whole, once they were asked for. Without
@@ -74,7 +76,20 @@ def file_names(root: Path | str) -> list[str]:
         return []
 
 
-def write_bytes(root: Path | str, name: str, data: memoryview) -> None:
+def located(root: Path | str, path: str, member: str | None = None) -> Source:
+    """The source of a file below a folder or a location."""
+    return Source(Path(path), member, root) if isinstance(root, str) else Source(root / path, member)
+
+
+def file_size(root: Path | str, name: str) -> int:
+    """Bytes of a file in a location."""
+    if isinstance(root, Path):
+        return (root / name).stat().st_size
+    system, below = file_system(f"{root}/{name}")
+    return int(system.size(below))
+
+
+def write_bytes(root: Path | str, name: str, data: pa.Buffer) -> None:
     """Write a file of a location, whole or not at all where the location is a folder.
 
     Elsewhere an upload that was cut off may leave a part, as the location's own rules are.
@@ -85,11 +100,11 @@ def write_bytes(root: Path | str, name: str, data: memoryview) -> None:
     try:
         if isinstance(root, Path):
             with whole_file(root / name) as temporary:
-                temporary.write_bytes(data)
+                temporary.write_bytes(memoryview(data))
         else:
             system, below = file_system(f"{root}/{name}")
             system.makedirs(below.rsplit("/", 1)[0], exist_ok=True)
-            system.pipe_file(below, bytes(data))
+            system.pipe_file(below, data.to_pybytes())
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         why = "is full" if full else f"can't be written ({error.strerror or type(error).__name__})"

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from medino.core import InputError, read_table, schema_of, table_fingerprint, whole_file
 from medino.core.tables import write_parquet
-from medino.data.location import check_remote, is_remote
+from medino.data.location import check_remote, is_remote, located
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
 from medino.data.source import Source
 
@@ -156,12 +156,12 @@ class Manifest:
     def source(self, index: int) -> Source:
         """Where the bytes of a row's image lie."""
         root, path, member = (self.table[name][index].as_py() for name in ("root", "path", "member"))
-        return _below(self.roots[root], path, member)
+        return located(self.roots[root], path, member)
 
     def mask_source(self, index: int) -> Source | None:
         """Where the bytes of a row's mask lie, if it has one."""
         root, path, member = (self.table[name][index].as_py() for name in ("mask_root", "mask_path", "mask_member"))
-        return None if path is None else _below(self.mask_roots[root], path, member)
+        return None if path is None else located(self.mask_roots[root], path, member)
 
     def check_roots(self) -> None:
         """See that the folders and locations that rows lie in are still there.
@@ -255,10 +255,6 @@ def roots_from_json(text: str, manifest: str | Path) -> tuple[Path | str, ...]:
     """The folders and locations that `roots_to_json` kept."""
     own = Path(manifest).absolute().parent
     return tuple(root if is_remote(root) else own / root for root in json.loads(text))
-
-
-def _below(root: Path | str, path: str, member: str | None) -> Source:
-    return Source(Path(path), member, root) if isinstance(root, str) else Source(root / path, member)
 
 
 def record_rejects(path: str | Path, rejects: Iterable[Reject]) -> Manifest:

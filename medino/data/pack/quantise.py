@@ -1,5 +1,6 @@
 """Physical values as whole numbers of 8 or 16 bits: value = slope * stored + intercept."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,9 @@ def own_grid(values: np.ndarray) -> Grid | None:
     """The grid that an image's values lie on: that of its stored whole numbers, where there are at most 2^16.
 
     Whole numbers are found as such. Else the step is looked for in the differences of neighbouring values: what a
-    reader has scaled by a slope and an intercept is equally spaced up to the rounding of float32, and that is the
-    tolerance (two units in the last place of the largest value).
+    reader has scaled by a slope and an intercept is equally spaced up to the rounding of float32. Files give the two as
+    decimal numbers; with the shortest ones that fit, the values mostly come back to the last bit, and else within two
+    units in the last place of the largest.
     """
     low, high = float(values.min()), float(values.max())
     if high == low:
@@ -51,11 +53,34 @@ def own_grid(values: np.ndarray) -> Grid | None:
         if (high - low) / step > 2 * LEVELS:
             return None
         step = (high - low) / float(np.rint(gaps / step).sum())
-    grid = Grid(step, low)
     if (high - low) / step > LEVELS + 0.5:
         return None
-    error = np.abs(grid.physical(grid.stored(distinct)) - distinct).max()
-    return grid if error <= 2 * np.spacing(np.float32(max(abs(low), abs(high)))) else None
+    tolerance = 2 * float(np.spacing(np.float32(max(abs(low), abs(high)))))
+    best, least = None, tolerance
+    for grid in _simple_grids(step, low):
+        error = _error(grid, distinct)
+        if error <= least:
+            best, least = grid, error
+        if error == 0:
+            break
+    return best
+
+
+def _simple_grids(step: float, low: float) -> Iterator[Grid]:
+    """Grids of about this step from this value on: of the shorter decimal numbers first, of the step as it is last."""
+    decimals = [float(f"{step:.{digits}g}") for digits in range(1, 9)]
+    near = [slope for slope in dict.fromkeys(decimals) if abs(slope / step - 1) < 1e-5]
+    # Some programs compute in single precision, and NIfTI keeps its slope so.
+    for slope in (*near, *(float(np.float32(slope)) for slope in near), step):
+        # A grid through zero, where there is no intercept, or else one from the lowest value on.
+        yield Grid(slope, round(low / slope) * slope)
+        yield Grid(slope, float(str(np.float32(low))))
+        yield Grid(slope, low)
+
+
+def _error(grid: Grid, values: np.ndarray) -> float:
+    """The largest difference between values and the points of the grid that stand for them."""
+    return float(np.abs(grid.physical(grid.stored(values)) - values).max())
 
 
 def finest_grid(values: np.ndarray) -> Grid:

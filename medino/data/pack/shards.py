@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,15 +57,23 @@ def shard_facts(source: Source) -> dict[str, Any]:
     Raises:
         UnreadableImageError: it is truncated, damaged, or no shard.
     """
-    metadata = _opened(source).schema.metadata or {}
+    with decoding("the shard"):
+        metadata = _opened(source).schema.metadata or {}
     return {key.decode(): json.loads(value) for key, value in metadata.items()}
 
 
-def read_row(source: Source) -> tuple[str, dict[str, Any], memoryview]:
-    """The row of a shard that a source's `member` counts.
+@dataclass(frozen=True)
+class StoredRow:
+    """A row as it was found: see `ROW_SCHEMA`. The bytes are views of the file where that is local."""
 
-    Returns:
-        The sample's id, the row's facts and its compressed pixels, a view of the file where that is local.
+    sample_id: str
+    facts: dict[str, Any]
+    pixels: memoryview
+    valid: memoryview
+
+
+def read_row(source: Source) -> StoredRow:
+    """The row of a shard that a source's `member` counts.
 
     Raises:
         UnreadableImageError: the shard is missing, truncated or damaged, or the row's checksum is not right.
@@ -85,7 +94,7 @@ def read_row(source: Source) -> tuple[str, dict[str, Any], memoryview]:
     raise AssertionError("unreachable")
 
 
-def _row(reader: pa.RecordBatchFileReader, index: int) -> tuple[str, dict[str, Any], memoryview]:
+def _row(reader: pa.RecordBatchFileReader, index: int) -> StoredRow:
     if not 0 <= index < reader.num_record_batches:
         raise UnreadableImageError(f"row {index} is asked for, and the shard has {reader.num_record_batches}")
     try:
@@ -96,13 +105,14 @@ def _row(reader: pa.RecordBatchFileReader, index: int) -> tuple[str, dict[str, A
         raise UnreadableImageError(_DAMAGED) from error
     if batch.num_rows != 1:
         raise UnreadableImageError(_DAMAGED)
-    sample_id, facts, pixels, known = (batch.column(place)[0] for place in range(4))
-    if not all(value.is_valid for value in (sample_id, facts, pixels, known)):
+    values = [batch.column(place)[0] for place in range(len(ROW_SCHEMA))]
+    if not all(value.is_valid for value in values):
         raise UnreadableImageError(_DAMAGED)
-    data = memoryview(pixels.as_buffer())
-    if checksum(sample_id.as_py(), facts.as_py(), data) != known.as_py():
+    sample_id, facts, known = values[0].as_py(), values[1].as_py(), values[4].as_py()
+    pixels, valid = (memoryview(value.as_buffer()).cast("B") for value in values[2:4])
+    if checksum(sample_id, facts, pixels, valid) != known:
         raise UnreadableImageError("the checksum of the packed row is wrong: it was damaged after it was written")
-    return sample_id.as_py(), json.loads(facts.as_py()), data
+    return StoredRow(sample_id, json.loads(facts), pixels, valid)
 
 
 def _opened(source: Source) -> pa.RecordBatchFileReader:
@@ -113,9 +123,7 @@ def _opened(source: Source) -> pa.RecordBatchFileReader:
 
 
 @lru_cache(maxsize=OPEN_SHARDS)
-def _open(
-    path: Path, remote: str | None, stamp: tuple[int, int] | None, process: int
-) -> pa.RecordBatchFileReader:
+def _open(path: Path, remote: str | None, stamp: tuple[int, int] | None, process: int) -> pa.RecordBatchFileReader:
     """Open a shard; `stamp` keeps one that was written anew, or has lost its end, from the cache."""
     try:
         local = path if remote is None else local_copy(f"{remote}/{path.as_posix()}")

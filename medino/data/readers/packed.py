@@ -27,11 +27,11 @@ def read(source: Source, sample: Sample) -> Pixels:
     Raises:
         UnreadableImageError: the shard or the row is missing, damaged, or another sample's.
     """
-    sample_id, facts, data = read_row(source)
-    if sample_id != sample.sample_id:
+    row = read_row(source)
+    if row.sample_id != sample.sample_id:
         raise UnreadableImageError("the shard has another sample in this row: it belongs to another manifest")
     with decoding("the packed row"):
-        return image_of(facts, data)
+        return image_of(row.facts, row.pixels, row.valid)
 
 
 def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
@@ -40,6 +40,6 @@ def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     Raises:
         UnreadableImageError: the shard or the row is missing or damaged.
     """
-    _, facts, data = read_row(source)
+    row = read_row(source)
     with decoding("the packed row"):
-        return mask_of(facts, data)
+        return mask_of(row.facts, row.pixels)
