@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medino.cli.scan import journal_path
 from medino.core import InputError, RunFolder, existing_folder, track
 from medino.data import Manifest, PixelDataset, check_splits, scan, split_measured
 
@@ -65,6 +66,7 @@ def make_cohort(run: RunFolder, source: Source, seed: int, min_side: int) -> Man
         ignore=[run.path],
         name=source.name,
         min_side=min_side,
+        journal=journal_path(path),
     )
     manifest = with_splits(manifest, seed)
     manifest.write(path)

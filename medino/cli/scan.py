@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.reading_options import add_reading_options, chosen_workers
 from medino.core import InputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ KEY_NAME = "medino.key"
 
 def configure(parser: ArgumentParser) -> None:
     """Add the options of `medino scan`."""
+    from medino.data.slides.settings import Tiles
+
     parser.add_argument("paths", nargs="+", type=str, help="folders and files to scan")
     parser.add_argument("-o", "--output", type=str, required=True, help="the manifest to write, a .parquet file")
     parser.add_argument(
@@ -46,6 +49,14 @@ def configure(parser: ArgumentParser) -> None:
         default="axial",
         help="how NIfTI volumes are sliced: axial, coronal, sagittal, or the axis 2, 1, 0",
     )
+    parser.add_class_arguments(
+        Tiles, "tiles", help="slides are cut into tiles: give --tiles.mpp, --tiles.magnification or --tiles.level"
+    )
+    parser.add_argument(
+        "--slide_thumbnails",
+        type=str | None,
+        help="folder for a picture of each slide with its tissue and its tiles, kept and dropped, named by its hash",
+    )
     parser.add_argument(
         "--patient_pattern",
         type=str | None,
@@ -63,12 +74,12 @@ def configure(parser: ArgumentParser) -> None:
         "--min_side", type=int, default=1, help="images with a shorter side than this become rejects, pixels"
     )
     parser.add_argument("--seed", type=int, default=0, help="draws who goes to which split")
-    parser.add_argument("--workers", type=int, default=1, help="processes that read; the result is the same")
+    add_reading_options(parser)
 
 
 def run(config: Namespace) -> None:
     """Scan, write the manifest and its rejects, and show what was found."""
-    from medino.data import SPLITS, rejects_path, scan
+    from medino.data import SPLITS, Tiles, rejects_path, scan
 
     output = Path(config.output)
     if output.suffix != ".parquet" or output.is_dir():
@@ -81,17 +92,28 @@ def run(config: Namespace) -> None:
         key=config.key or output.parent / KEY_NAME,
         verify=config.verify,
         plane=config.plane,
+        tiles=Tiles(**vars(config.tiles)),
         patient_pattern=config.patient_pattern,
         split_fractions=config.split_fractions and dict(zip(SPLITS, config.split_fractions, strict=True)),
         seed=config.seed,
         min_side=config.min_side,
         ignore=[output, rejects_path(output)],
         name=config.name,
-        workers=config.workers,
+        workers=chosen_workers(config),
+        journal=journal_path(output),
     )
     manifest.write(output)
+    if config.slide_thumbnails is not None:
+        from medino.cli.slide_thumbnails import write_thumbnails
+
+        write_thumbnails(manifest, Path(config.slide_thumbnails))
     show_summary(manifest)
     print(f"manifest  {output}\nrejects   {rejects_path(output)}")
+
+
+def journal_path(manifest: Path) -> Path:
+    """Where the scan of a manifest keeps what it has read."""
+    return manifest.with_suffix(".scan")
 
 
 def show_summary(manifest: "Manifest") -> None:

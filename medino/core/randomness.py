@@ -6,9 +6,12 @@ one would have drawn, and two processes draw together what one would.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, purpose: str, *address: int | str) -> int:
@@ -17,8 +20,10 @@ def derive_seed(seed: int, purpose: str, *address: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
-def torch_generator(seed: int, purpose: str, *address: int | str) -> torch.Generator:
+def torch_generator(seed: int, purpose: str, *address: int | str) -> "torch.Generator":
     """A CPU generator for the address. Draw on the CPU and move the result: devices' own streams differ."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(seed, purpose, *address))
 
 

@@ -7,8 +7,9 @@ there), beside it `label`, and where wanted `patient` and `split`. Identifiers a
 import csv
 import io
 import os
+import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -35,7 +36,7 @@ JOIN_KEYS: tuple[JoinKey, ...] = ("path", "image", "series", "study", "patient")
 _SPLIT_NAMES = {**{name: name for name in SPLITS}, "training": "train", "val": "validation", "valid": "validation"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelRow:
     """One row: its line in the file, the keys that images are found by, and what it says of them."""
 
@@ -103,7 +104,7 @@ class LabelTable:
                         f"{self.kind}; keep one of them"
                     )
 
-    def join(self, images: Sequence[JoinKeys]) -> tuple[list[LabelRow | None], int]:
+    def join(self, images: Iterable[JoinKeys]) -> tuple[list[LabelRow | None], int]:
         """Find the row of each image file.
 
         Returns:
@@ -126,7 +127,7 @@ class LabelTable:
                         f"line {row.line} of {self.name} fits several of the files by its column {self.kind}; "
                         "give a column `path` with the folders in it"
                     )
-        matched = {key for row in found if row is not None for key in row.keys}
+        matched = {key for row in {id(row): row for row in found if row is not None}.values() for key in row.keys}
         unmatched = sum(matched.isdisjoint(row.keys) for row in self.rows)
         if unmatched == len(self.rows):
             raise InputError(
@@ -209,7 +210,7 @@ def _rows(
         yield LabelRow(
             line=line,
             keys=_keys(cells[kind], kind, path, key),
-            label=cells["label"] or None,
+            label=sys.intern(cells["label"]) or None,
             patient=key.hash("patient", patient) if patient else None,
             split=_SPLIT_NAMES[split] if split else None,
         )

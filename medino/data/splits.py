@@ -27,7 +27,7 @@ def assign_splits(manifest: Manifest, fractions: Mapping[str, float] = DEFAULT_F
     Raises:
         InputError: fractions that are no parts of 1, or fewer patients than splits.
     """
-    wanted = _checked(fractions)
+    wanted = check_fractions(fractions)
     strata = _patients_by_label(manifest)
     ordered: list[str] = []
     for label, patients in sorted(strata.items()):
@@ -81,7 +81,12 @@ def check_splits(manifest: Manifest) -> None:
         )
 
 
-def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
+def check_fractions(fractions: Mapping[str, float]) -> dict[str, float]:
+    """The fractions above zero, in the order of `SPLITS`.
+
+    Raises:
+        InputError: they are no parts of 1, or of something that is no split.
+    """
     unknown = set(fractions) - set(SPLITS)
     parts = [float(fraction) for fraction in fractions.values()]
     if unknown or any(part < 0 for part in parts) or abs(sum(parts) - 1) > 1e-6:

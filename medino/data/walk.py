@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+import numpy as np
 import pyarrow as pa
 
 from medino.core import InputError
@@ -71,6 +72,10 @@ class FileList(Sequence[FoundFile]):
 
     def __iter__(self) -> Iterator[FoundFile]:
         return (self._file(*place) for place in self.places())
+
+    def of(self, numbers: np.ndarray) -> "FileList":
+        """The files with these numbers."""
+        return FileList(self.roots, self.table.take(pa.array(numbers)))
 
     def places(self) -> Iterator[tuple[int, str, str | None]]:
         """Root, path and member of each file."""

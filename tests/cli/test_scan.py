@@ -29,7 +29,7 @@ def words(*parts: object) -> list[str]:
     return ["scan", *map(str, parts)]
 
 
-def test_a_scan_leaves_manifest_rejects_and_key(archive: Path, tmp_path: Path) -> None:
+def test_a_scan_leaves_manifest_rejects_journal_and_key(archive: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "lungs.parquet"
     assert main(words(archive, "-o", output)) == 0
     manifest = Manifest.read(output)
@@ -38,6 +38,7 @@ def test_a_scan_leaves_manifest_rejects_and_key(archive: Path, tmp_path: Path) -
     assert sorted(path.name for path in output.parent.iterdir()) == [
         "lungs.parquet",
         "lungs.rejects.parquet",
+        "lungs.scan",
         "medino.key",
     ]
     assert stat.S_IMODE((output.parent / "medino.key").stat().st_mode) == 0o600

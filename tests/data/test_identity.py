@@ -3,12 +3,14 @@
 import hashlib
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from medino.core import InputError
 from medino.data.identity import IdentityKey, is_placeholder
-from medino.data.patients import Ownership, settle_patients, without_constant_patient
+from medino.data.patients import Codes, Owners, settle_patients, without_constant_patient
 
 
 def test_the_hash_is_keyed_blake2b_of_kind_and_identifier() -> None:
@@ -55,45 +57,63 @@ def test_a_pseudonym_is_an_identifier(patient_id: str) -> None:
     assert not is_placeholder(patient_id)
 
 
-def dicom(patient: str | None, study: str | None, pattern: str | None = None) -> Ownership:
-    return Ownership(file=f"f{patient}{study}", dicom=True, patient=patient, pattern=pattern, study=study)
+class File(NamedTuple):
+    """What one file tells of whose it is."""
+
+    patient: str | None
+    study: str | None
+    pattern: str | None = None
+    dicom: bool = True
+
+
+def owners(files: list[File]) -> Owners:
+    columns = {name: Codes.of([getattr(file, name) for file in files]) for name in ("patient", "pattern", "study")}
+    return Owners(dicom=np.array([file.dicom for file in files]), **columns)
+
+
+def settled(files: list[File], given: list[str | None], notes: list[str]) -> list[tuple[str, str]]:
+    def hash_of_files(numbers: np.ndarray) -> list[str]:
+        return [f"f{number}" for number in numbers]
+
+    patients, units = settle_patients(owners(files), Codes.of(given), hash_of_files, notes)
+    return list(zip(patients.array().to_pylist(), units.array().to_pylist(), strict=True))
 
 
 def test_the_patient_is_the_tag_then_the_labels_then_the_pattern_then_the_study_then_the_file() -> None:
     notes: list[str] = []
     files = [
-        dicom("tag", "s1", "pattern"),
-        dicom(None, "s2", "pattern"),
-        dicom(None, "s2", "pattern"),
-        dicom(None, "s3"),
-        dicom(None, None),
-        Ownership(file="f", dicom=False, patient=None, pattern=None, study=None),
+        File("tag", "s1", "pattern"),
+        File(None, "s2", "pattern"),
+        File(None, "s2", "pattern"),
+        File(None, "s3"),
+        File(None, None),
+        File(None, None, dicom=False),
     ]
-    settled = settle_patients(files, ["csv", "csv", None, None, None, None], notes)
-    assert [unit for _, unit in settled] == ["patient", "patient", "patient", "study", "file", "file"]
-    assert [patient for patient, _ in settled] == ["tag", "csv", "pattern", "s3", "fNoneNone", "f"]
+    found = settled(files, ["csv", "csv", None, None, None, None], notes)
+    assert [unit for _, unit in found] == ["patient", "patient", "patient", "study", "file", "file"]
+    assert [patient for patient, _ in found] == ["tag", "csv", "pattern", "s3", "f4", "f5"]
     assert len(notes) == 2
     assert "1 of 6 image files hold no PatientID to trust" in notes[0]
     assert "2 of 6 image files hold nothing on the patient" in notes[1]
 
 
 def test_the_images_of_one_study_have_one_patient_where_only_some_name_it() -> None:
-    files = [dicom("tag", "s1"), dicom(None, "s1"), dicom("a", "s2"), dicom("b", "s2"), dicom(None, "s2")]
-    settled = settle_patients(files, [None] * 5, [])
-    assert settled[:2] == [("tag", "patient")] * 2
+    files = [File("tag", "s1"), File(None, "s1"), File("a", "s2"), File("b", "s2"), File(None, "s2")]
+    found = settled(files, [None] * 5, [])
+    assert found[:2] == [("tag", "patient")] * 2
     # Where a study's files name two patients, nobody knows whose the third is.
-    assert settled[4] == ("s2", "study")
+    assert found[4] == ("s2", "study")
 
 
 def test_a_patient_id_that_all_studies_share_is_not_trusted() -> None:
     notes: list[str] = []
-    files = without_constant_patient([dicom("same", "s1"), dicom("same", "s2"), dicom(None, "s3")], notes)
-    assert [file.patient for file in files] == [None, None, None]
+    files = without_constant_patient(owners([File("same", "s1"), File("same", "s2"), File(None, "s3")]), notes)
+    assert files.patient.array().to_pylist() == [None, None, None]
     assert len(notes) == 1
 
 
-@pytest.mark.parametrize("files", [[dicom("one", "s1"), dicom("one", "s1")], [dicom("a", "s1"), dicom("b", "s2")]])
-def test_one_study_or_several_patients_are_trusted(files: list[Ownership]) -> None:
+@pytest.mark.parametrize("files", [[File("one", "s1"), File("one", "s1")], [File("a", "s1"), File("b", "s2")]])
+def test_one_study_or_several_patients_are_trusted(files: list[File]) -> None:
     notes: list[str] = []
-    assert without_constant_patient(files, notes) == files
+    assert without_constant_patient(owners(files), notes).patient.array().to_pylist() == [f.patient for f in files]
     assert notes == []

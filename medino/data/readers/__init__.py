@@ -1,20 +1,23 @@
 """One reader for each format: a source and a row of the manifest in, pixels out."""
 
-from pathlib import Path
-from typing import Protocol
+from __future__ import annotations
 
-import torch
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 
 from medino.core import UnreadableImageError
-from medino.data.pixels import Pixels
-from medino.data.readers import dicom, dicom_header, nifti, npz, packed, raster, slide
 from medino.data.readers.settings import DEFAULT_SETTINGS, PLANES, ReadSettings
 from medino.data.readers.sniffing import NOT_AN_IMAGE, sniff, why_no_image
 from medino.data.schema import Sample
-from medino.data.slides.dicom_slide import SOP_CLASS as SLIDE_SOP_CLASS
 from medino.data.source import Source
 
-__all__ = ["FORMATS", "PLANES", "ReadSettings", "describe", "read_mask", "read_pixels", "sniff"]
+if TYPE_CHECKING:
+    import torch
+
+    from medino.data.pixels import Pixels
+
+__all__ = ["FORMATS", "PLANES", "ReadSettings", "describe", "load_readers", "read_mask", "read_pixels", "sniff"]
 
 
 class _Reader(Protocol):
@@ -27,17 +30,17 @@ class _Reader(Protocol):
     def read_mask(self, source: Source, frame: int, plane: int | None) -> torch.Tensor: ...
 
 
-_READERS: dict[str, _Reader] = {
-    "dicom": dicom,
-    "nifti": nifti,
-    "raster": raster,
-    "npz": npz,
-    "packed": packed,
-    "slide": slide,
-}
+FORMATS = ("dicom", "nifti", "raster", "npz", "packed", "slide")
+"""The formats that can be read, as a manifest names them; each is a module of this folder.
 
-FORMATS = tuple(_READERS)
-"""The formats that can be read, as a manifest names them."""
+They are imported late: a scan leaves reading to its workers, and does not need their torch itself.
+"""
+
+
+def load_readers() -> None:
+    """Import all of them, for a process that is about to read or to be copied."""
+    for format in FORMATS:
+        _reader(format)
 
 
 def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> list[dict[str, object]]:
@@ -60,7 +63,7 @@ def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> 
     format = sniff(source)
     if format is None:
         raise UnreadableImageError(why_no_image(source))
-    if format == "dicom" and dicom_header.read_header(source).code("SOPClassUID") == SLIDE_SOP_CLASS:
+    if format == "dicom" and _is_slide(source):
         format = "slide"
     return _reader(format).describe(source, settings)
 
@@ -90,7 +93,14 @@ def read_mask(file: Source | Path, frame: int = 0, plane: int | None = None, for
     return _reader(format or sniff(source)).read_mask(source, frame, plane)
 
 
+def _is_slide(source: Source) -> bool:
+    from medino.data.readers.dicom_header import read_header
+    from medino.data.slides.dicom_slide import SOP_CLASS
+
+    return read_header(source).code("SOPClassUID") == SOP_CLASS
+
+
 def _reader(format: str | None) -> _Reader:
-    if format not in _READERS:
+    if format not in FORMATS:
         raise UnreadableImageError(NOT_AN_IMAGE)
-    return _READERS[format]
+    return cast(_Reader, import_module(f"medino.data.readers.{format}"))

@@ -90,10 +90,11 @@ def main() -> None:
     """The nursery itself: load the readers, then fork a worker for each pair of connections that comes."""
     import torch
 
-    import medino.data  # noqa: F401
+    from medino.data.readers import load_readers
     from medino.data.workers.worker import keep
 
     torch.set_num_threads(1)
+    load_readers()
     gc.freeze()  # else the first collection in each worker would copy the memory that it shares with all others
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))

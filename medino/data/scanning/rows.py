@@ -1,0 +1,111 @@
+"""From the journal to what the manifest holds: which rows count, in which order, and which files can't be used."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from medino.data.manifest import SAMPLE_SCHEMA, WIDE
+from medino.data.scanning.headers import HASHED
+from medino.data.scanning.journal import Segment
+from medino.data.schema import Reject
+from medino.data.walk import FileList, place_of
+
+Place = tuple[int, str, str | None]
+"""Root, path and member of a file."""
+
+
+class Rows:
+    """The readable frames of a scan, in the files' order, read from the journal column by column.
+
+    Attributes:
+        images: numbers of the files with at least one row.
+        image: for each row the number of its file among `images`.
+        rejects: files and frames that can't be used.
+    """
+
+    def __init__(self, files: FileList, parts: Sequence[Segment], min_side: int) -> None:
+        self._parts = parts
+        number = np.concatenate([np.empty(0, dtype=np.int32), *(part.files for part in parts)])
+        reason = self._read("reason")
+        rows, columns = (self._read(name).fill_null(0).to_numpy() for name in ("rows", "columns"))
+        readable = pc.is_null(reason).to_numpy(zero_copy_only=False) & (number >= 0)
+        large = readable & (np.minimum(rows, columns) >= min_side)
+        order = np.argsort(number, kind="stable")
+        self._chosen = order[large[order]]
+        self._in_place = len(self._chosen) == len(number) and bool((np.diff(self._chosen) == 1).all())
+        self.images, self._first, self.image = np.unique(number[self._chosen], return_index=True, return_inverse=True)
+        self.image = self.image.astype(np.int32)
+        self._files = files.table.take(pa.array(self.images))
+        self.rejects = _unreadable(files, number, reason, (number >= 0) & ~readable)
+        self.rejects += _too_small(files, number, self._read("frame"), large, readable & ~large, min_side)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def column(self, name: str) -> pa.Array:
+        """One column of the journal, an entry a row; what repeats is encoded by a dictionary."""
+        found = self._read(name)
+        if pa.types.is_string(found.type) and name not in WIDE:
+            found = found.dictionary_encode()
+        return found if self._in_place else found.take(pa.array(self._chosen))
+
+    def of_images(self, name: str) -> pa.Array:
+        """One column of the journal, an entry an image file."""
+        found = self.column(name)
+        return found if len(self.images) == len(self) else found.take(pa.array(self._first))
+
+    def of_rows(self, column: pa.Array) -> pa.Array:
+        """Spread a column with an entry an image file over the rows."""
+        return column if len(self.images) == len(self) else column.take(pa.array(self.image))
+
+    def files(self, name: str) -> pa.Array:
+        """Root, path or member of the image files."""
+        return self._files[name].combine_chunks()
+
+    def places(self, numbers: np.ndarray | None = None) -> Iterator[Place]:
+        """Root, path and member of the image files, or of those with these numbers among them."""
+        table = self._files if numbers is None else self._files.take(pa.array(numbers, type=pa.int64()))
+        for batch in table.to_batches(max_chunksize=4096):
+            yield from zip(*(batch.column(name).to_pylist() for name in FileList.SCHEMA.names), strict=True)
+
+    def _read(self, name: str) -> pa.Array:
+        chunks = [part.read(name).column(0) for part in self._parts]
+        kind = pa.string() if name in (*HASHED, "reason") else SAMPLE_SCHEMA.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.chunked_array(chunks, type=kind).combine_chunks()
+
+
+def file_place(root: int, path: str, member: str | None) -> str:
+    """What a file's hash is of: its place in the scan."""
+    return f"{root}/{place_of(path, member)}"
+
+
+def _unreadable(files: FileList, number: np.ndarray, reason: pa.Array, chosen: np.ndarray) -> list[Reject]:
+    """The rejects of files with a reason."""
+    rows = np.flatnonzero(chosen)
+    reasons = reason.take(pa.array(rows)).to_pylist()
+    return [_reject(files, int(file), None, why) for file, why in zip(number[rows], reasons, strict=True)]
+
+
+def _too_small(
+    files: FileList, number: np.ndarray, frame: pa.Array, large: np.ndarray, small: np.ndarray, min_side: int
+) -> list[Reject]:
+    """The rejects of frames that are too small, or of a file where all are."""
+    reason = f"smaller than the {min_side} pixels asked for (--min-side)"
+    rows = np.flatnonzero(small)
+    kept = set(np.intersect1d(number[rows], number[large]).tolist())
+    rejects = [
+        _reject(files, file, index, reason)
+        for file, index in zip(number[rows].tolist(), frame.take(pa.array(rows)).to_pylist(), strict=True)
+        if file in kept
+    ]
+    return rejects + [
+        _reject(files, file, None, reason) for file in np.unique(number[rows]).tolist() if file not in kept
+    ]
+
+
+def _reject(files: FileList, number: int, frame: int | None, reason: str) -> Reject:
+    root, path, member = (files.table[name][number].as_py() for name in FileList.SCHEMA.names)
+    return Reject(root, path, frame, reason, member)
