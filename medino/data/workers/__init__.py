@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from medino.core import InputError, track
 from medino.data.workers.limits import Limits
@@ -65,5 +65,13 @@ def read_all(
     if total is None and isinstance(tasks, Sized):
         total = len(tasks)
     # Closed here and now where the caller takes no more: no worker outlives the wish for its answers.
-    with closing(Pool(function, who.processes, who.limits).map(tasks)) as answers:
+    with closing(_map(function, tasks, who)) as answers:
         yield from track(answers, description, total=total)
+
+
+def _map(function: Callable[[Any], Any], tasks: Iterable[Any], who: Workers) -> Generator[Any, None, None]:
+    if who.scheduler is None:
+        return Pool(function, who.processes, who.limits).map(tasks)
+    from medino.data.workers.scheduler import map_over_dask
+
+    return map_over_dask(function, tasks, who.scheduler, who.limits)
