@@ -1,12 +1,19 @@
 """What is drawn evenly, as arrays: the rows of each series, the series of each patient, and how much each counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-Names = Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray
+from medino.core import InputError
+from medino.data.manifest import Manifest
+
+WEIGHED_COLUMNS = ("modality", "body_part", "manufacturer", "manufacturer_model", "format", "label", "sex", "sop_class")
+"""The columns that weights can go by: those with few values that mean something."""
+
+Names: TypeAlias = Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,59 @@ class Groups:
         return np.add.reduceat(values[self.members], self.starts[:-1]) / self.sizes()
 
 
+def row_weights(manifest: Manifest, weights: Mapping[str, Mapping[str, float]]) -> np.ndarray:
+    """How often each row of a manifest is to be drawn, by what some of its columns hold.
+
+    Args:
+        manifest: the rows.
+        weights: by column, the weight of each of its values; what is not named counts 1, and columns multiply.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        InputError: there is no such column of texts, or a value is in none of its rows.
+    """
+    result = np.ones(len(manifest))
+    for name, by_value in weights.items():
+        if name not in WEIGHED_COLUMNS:
+            raise InputError(f"weights go by {', '.join(WEIGHED_COLUMNS)}, not by {name!r}; choose one of them")
+        indices, values = _encoded(manifest.table[name])
+        present = values.to_pylist()
+        missing = [value for value in by_value if value not in present]
+        if missing:
+            raise InputError(
+                f"no image has the {name} {', '.join(map(repr, missing))} that is given a weight; "
+                f"there are {', '.join(map(repr, sorted(present)))}"
+            )
+        # One more for the rows that hold nothing, whose index is none.
+        table = np.array([float(by_value.get(value, 1.0)) for value in present] + [1.0])
+        result *= table[indices.fill_null(len(present)).to_numpy(zero_copy_only=False)]
+    if not np.isfinite(result).all() or (result < 0).any() or not result.any():
+        raise InputError("weights must be numbers of zero and more, and leave images to draw")
+    return result
+
+
 def numbered(names: Names) -> tuple[np.ndarray, int]:
     """Number names by their first appearance (the order of hashes would change with the key).
 
     Returns:
         The number of each name, and how many different ones there are.
     """
-    if isinstance(names, pa.ChunkedArray):
-        names = names.combine_chunks()
-    array = names if isinstance(names, pa.Array) else pa.array(list(names))
-    encoded = array.dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False), len(encoded.dictionary)
+    array = names if isinstance(names, pa.Array | pa.ChunkedArray) else pa.array(list(names))
+    indices, present = _encoded(array)
+    return indices.to_numpy(zero_copy_only=False), len(present)
+
+
+def _encoded(column: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """The different values of a column by first appearance, and which of them each row has (null: nothing)."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not pa.types.is_dictionary(array.type):
+        encoded = array.dictionary_encode()
+        return encoded.indices, encoded.dictionary
+    # Its dictionary may hold what no row has any more, in any order.
+    encoded = array.indices.dictionary_encode()
+    return encoded.indices, array.dictionary.take(encoded.dictionary)
 
 
 def systematic_counts(expected: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 from torch.utils.data import Sampler
 
 from medino.core import InputError, numpy_generator
@@ -143,14 +144,17 @@ class _SpreadOrder:
         seed: int,
     ) -> None:
         self.batch_size, self.seed = batch_size, seed
-        codes, count = numbered(series)
+        patient_codes, patient_count = numbered(patients)
+        series_codes, series_count = numbered(series)
+        # Should two patients share a series, each has one of their own.
+        pairs = patient_codes.astype(np.int64) * series_count + series_codes
+        codes, count = numbered(pa.array(pairs))
         self.weights = _checked(weights, len(codes))
         self.rows_of = Groups.of(codes, count)
         self.series_weights = None if self.weights is None else self.rows_of.means(self.weights)
         unit_weights = self.series_weights
         self.series_of: Groups | None = None
         if uniform_over == "patients":
-            patient_codes, patient_count = numbered(patients)
             first_rows = self.rows_of.members[self.rows_of.starts[:-1]]
             self.series_of = Groups.of(patient_codes[first_rows], patient_count)
             expected = np.ones(patient_count)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
 from medino.core import InputError, TrainingStoppedError
-from medino.data import Intensity, Manifest, SampleAddress, StepBatchSampler, record_rejects
+from medino.data import Intensity, Manifest, SampleAddress, StepBatchSampler, record_rejects, row_weights
 from medino.models import BackboneConfig
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.distributed import rank, world_size
@@ -39,7 +40,13 @@ class PretrainingData(pl.LightningDataModule):
         mask_ratio: share of a masked crop's patches that is masked, least and most.
         mask_probability: share of the global crops that is masked.
         splits: train on the rows of these splits; None: on those of split "train", or on all where no split is given.
-        uniform_over: "rows" or "patients": what is drawn evenly.
+        uniform_over: "rows", "series" or "patients": what is drawn evenly, see `StepBatchSampler`. With "patients" a
+            patient is drawn, then one of its series, then a slice of this. With all but the plain "rows", a batch
+            holds one slice of a series at most.
+        slices_per_series: slices of each series in a pass (with "rows" or "series"): a CT's hundreds of slices are
+            nearly the same image. None: all of them with "rows", else one.
+        weights: how often rows are drawn by what a column of the manifest holds, such as `{modality: {CT: 1, MR: 2}}`;
+            values that are not named count 1, and several columns multiply.
         num_workers: processes that read and augment; any number gives the same batches.
         seed: of the order, views and masks.
 
@@ -65,7 +72,9 @@ class PretrainingData(pl.LightningDataModule):
         mask_ratio: tuple[float, float] = (0.1, 0.5),
         mask_probability: float = 0.5,
         splits: list[str] | None = None,
-        uniform_over: Literal["rows", "patients"] = "rows",
+        uniform_over: Literal["rows", "series", "patients"] = "rows",
+        slices_per_series: int | None = None,
+        weights: dict[str, dict[str, float]] | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -80,6 +89,7 @@ class PretrainingData(pl.LightningDataModule):
             raise InputError(f"num_workers is {num_workers}; give 0 or more")
         self.intensity = Intensity(window=window, channels=channels, windows=windows)
         self.manifest = self._rows(splits)
+        self.weights = None if weights is None else row_weights(self.manifest, weights)
 
     def _rows(self, splits: list[str] | None) -> Manifest:
         """The rows of the manifest that belong to the splits."""
@@ -87,14 +97,15 @@ class PretrainingData(pl.LightningDataModule):
         if len(manifest) == 0:
             raise InputError(f"the manifest {self.manifest_path} holds no image; scan a folder that does")
         self.fingerprint = manifest.fingerprint
-        found = manifest.column("split")
+        column = manifest.table["split"]
+        found = set(column.unique().to_pylist())
         if splits is None:
             splits = ["train"] if "train" in found else []
         if not splits:
             return manifest
-        chosen = manifest.select(np.isin(found.astype(str), splits))
+        chosen = manifest.select(pc.is_in(column, pa.array(splits, pa.string())).to_numpy())
         if len(chosen) == 0:
-            named = ", ".join(sorted({str(name) for name in found}))
+            named = ", ".join(sorted(map(str, found)))
             raise InputError(
                 f"the manifest {self.manifest_path} has no row of split {', '.join(splits)} (it has {named}); "
                 "choose other splits"
@@ -150,7 +161,7 @@ class PretrainingData(pl.LightningDataModule):
         """
         h: Any = self.hparams
         sampler = StepBatchSampler(
-            self.manifest.column("patient"),
+            self.manifest.table["patient"],
             self.batch_size,
             total_steps,
             h.seed,
@@ -158,6 +169,9 @@ class PretrainingData(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
             start_step=start_step,
+            series=self.manifest.table["series"],
+            slices_per_series=h.slices_per_series,
+            weights=self.weights,
         )
         dataset = self._dataset(self.manifest, backbone, self.batch_size, "views")
         return StepLoader(dataset, sampler, total_steps, h.num_workers, pin_memory)
@@ -228,11 +242,11 @@ class PretrainingData(pl.LightningDataModule):
     @property
     def patients(self) -> list[str]:
         """Keyed hashes of the patients whose images may be drawn; in a long run all of them are."""
-        return sorted(set(self.manifest.column("patient")))
+        return sorted(self.manifest.table["patient"].unique().to_pylist())
 
     def sample_id(self, row: int) -> str:
         """The id of a row, which is safe to log."""
-        return str(self.manifest.column("sample_id")[row])
+        return str(self.manifest.table["sample_id"][row])
 
     def record_rejects(self, reasons: Mapping[str, str]) -> None:
         """Move samples that failed to decode to the manifest's rejects.

@@ -39,7 +39,7 @@ class StepBatches(Dataset[PretrainingBatch]):
         purpose: str = "views",
     ) -> None:
         self.pixels = PixelDataset(manifest, neighbours=neighbours)
-        self.sample_ids = manifest.column("sample_id")
+        self.sample_ids = manifest.table["sample_id"]
         self.views = views
         self.masks = masks
         self.batch_size = batch_size

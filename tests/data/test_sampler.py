@@ -202,10 +202,20 @@ def test_patients_hashed_by_another_key_come_in_the_same_order() -> None:
     assert stream("patients", patients=renamed) == stream("patients")
 
 
+def test_patients_who_share_a_series_are_drawn_all_the_same() -> None:
+    patients = ["a", "a", "b", "b", "c"]
+    drawn = {
+        patients[address.row] for step in stream("patients", patients=patients, series=["s"] * 5) for address in step
+    }
+    assert drawn == {"a", "b", "c"}
+
+
 def test_arrow_columns_are_taken_as_they_are() -> None:
     columns = {"patients": pa.chunked_array([PATIENTS[:9], PATIENTS[9:]]), "series": pa.chunked_array([SERIES])}
+    packed = {name: pa.chunked_array([["nobody"], *column.chunks]) for name, column in columns.items()}
+    packed = {name: column.dictionary_encode().slice(1) for name, column in packed.items()}
     for mode in MODES:
-        assert stream(mode, **columns) == stream(mode)
+        assert stream(mode, **columns) == stream(mode, **packed) == stream(mode)
 
 
 @pytest.mark.parametrize(

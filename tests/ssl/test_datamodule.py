@@ -1,10 +1,12 @@
 """Batches are the same however they are made, broken files become rejects, settings that don't fit are refused."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +21,11 @@ Train = Callable[..., tuple[DINOv2, dict[int, float]]]
 
 
 def batches(manifest: Path, steps: int = 3, **where: Any) -> list[PretrainingBatch]:
-    data = {name: where.pop(name) for name in ("num_workers", "views", "uniform_over") if name in where}
+    data = {
+        name: where.pop(name)
+        for name in ("num_workers", "views", "uniform_over", "slices_per_series", "weights")
+        if name in where
+    }
     return list(tiny_data(manifest, **data).batches(BACKBONE, steps, **where))
 
 
@@ -123,8 +129,31 @@ def test_uniform_over_patients_gives_each_the_same_share(manifest: Path) -> None
     # One patient is left with a single image, the others have two.
     whole.select(range(1, IMAGES)).write(manifest)
     patient_of = dict(zip(whole.column("sample_id"), whole.column("patient"), strict=True))
-    drawn = [patient_of[s] for batch in batches(manifest, 3, uniform_over="patients") for s in batch.sample_ids]
-    assert sorted(map(drawn.count, set(drawn))) == [2] * 6
+    drawn = [[patient_of[s] for s in batch.sample_ids] for batch in batches(manifest, 2, uniform_over="patients")]
+    # A pass: two batches of four different patients each, so that two of the six come once more.
+    assert all(len(set(batch)) == 4 for batch in drawn)
+    assert sorted(Counter(drawn[0] + drawn[1]).values()) == [1, 1, 1, 1, 2, 2]
+
+
+def test_slices_of_a_series_are_limited_and_kept_apart(manifest: Path) -> None:
+    whole = Manifest.read(manifest)
+    series = whole.column("patient")
+    whole.with_column("series", series).write(manifest)
+    series_of = dict(zip(whole.column("sample_id"), series, strict=True))
+    drawn = [[series_of[s] for s in batch.sample_ids] for batch in batches(manifest, 2, slices_per_series=1)]
+    assert all(sorted(set(batch)) == sorted(batch) for batch in drawn)
+    assert sorted(Counter(drawn[0] + drawn[1]).values()) == [1, 1, 1, 1, 2, 2]
+
+
+def test_weights_go_by_a_column(manifest: Path) -> None:
+    whole = Manifest.read(manifest)
+    modality = np.array(["CT", "MR", None] * IMAGES)[:IMAGES]
+    whole.with_column("modality", modality).write(manifest)
+    modality_of = dict(zip(whole.column("sample_id"), modality, strict=True))
+    made = batches(manifest, 12, weights={"modality": {"CT": 3, "MR": 0}})
+    drawn = Counter(modality_of[s] for batch in made for s in batch.sample_ids)
+    assert drawn["MR"] == 0
+    assert drawn["CT"] == 3 * drawn[None] == 36
 
 
 @pytest.mark.parametrize(
@@ -134,6 +163,8 @@ def test_uniform_over_patients_gives_each_the_same_share(manifest: Path) -> None
         ({"num_workers": -1}, "num_workers is -1"),
         ({"splits": ["tests"]}, "no row of split tests"),
         ({"window": "wide"}, "no window 'wide'"),
+        ({"weights": {"modality": {"CTT": 2}}}, "no image has the modality 'CTT'"),
+        ({"weights": {"path": {"a": 2}}}, "weights go by modality"),
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(
