@@ -103,26 +103,18 @@ def read_tile(slide: Slide, left: int, top: int, side: int, size: int) -> np.nda
     """
     index = level_for(slide, side / size)
     level = slide.levels[index]
-    # The last pixel of a level can be cut off: the square ends with the level.
-    box = (
-        left / level.across,
-        top / level.down,
-        min((left + side) / level.across, level.width),
-        min((top + side) / level.down, level.height),
-    )
+    box = (left / level.across, top / level.down, (left + side) / level.across, (top + side) / level.down)
     reach_x = math.ceil(_FILTER_REACH * max(1.0, (box[2] - box[0]) / size)) + 1
     reach_y = math.ceil(_FILTER_REACH * max(1.0, (box[3] - box[1]) / size)) + 1
     start_x, start_y = max(math.floor(box[0]) - reach_x, 0), max(math.floor(box[1]) - reach_y, 0)
     stop_x, stop_y = min(math.ceil(box[2]) + reach_x, level.width), min(math.ceil(box[3]) + reach_y, level.height)
     region = slide.region(index, start_x, start_y, stop_x - start_x, stop_y - start_y)
-    image = Image.fromarray(region.values)
-    inside = (
-        max(box[0] - region.left, 0.0),
-        max(box[1] - region.top, 0.0),
-        min(box[2] - region.left, float(image.width)),
-        min(box[3] - region.top, float(image.height)),
-    )
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=inside))
+    inside = (box[0] - region.left, box[1] - region.top, box[2] - region.left, box[3] - region.top)
+    # The incomplete last pixel of a coarser level is cut off: there, the one before stands in for it.
+    rows, columns = region.values.shape[:2]
+    missing = (0, max(0, math.ceil(inside[3] - rows))), (0, max(0, math.ceil(inside[2] - columns))), (0, 0)
+    values = np.pad(region.values, missing, mode="edge")
+    return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC, box=inside))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which tiles of a slide are kept: those with tissue, not under pen, and sharp."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -21,9 +22,17 @@ THUMBNAIL_SIDE = 1024
 UNKNOWN_MPP = 0.25
 """Taken for the full resolution where nobody knows it, for the sizes of thumbnail, specks and holes alone."""
 
-SPECK_MM2, HOLE_MM2 = 0.01, 0.05
-"""Connected tissue below the first (100 micrometres square) is a speck; holes up to the second (a fat cell's or a
-gland's lumen, 220 micrometres square) belong to the tissue. Chosen by looking at the slides of our tests."""
+SPECK_MM2 = 0.01
+"""Connected tissue below this area (100 micrometres square) is a speck; chosen by looking at our tests' slides."""
+
+HOLE_SHARE = 0.25
+"""Holes of up to this part of a tile (vessels, glands, fat cells) belong to the tissue; larger ones could empty it."""
+
+STROKE_MM, STROKE_PIXELS = 0.03, (3, 7)
+"""Pen marks are wider than nuclei, but where nobody knows the size of a pixel the width in pixels has to stay small."""
+
+PEN_SHARE = 0.1
+"""A tile with more than this part of pen marks is under pen, however much tissue is left beside them."""
 
 KEPT, BACKGROUND, PEN, BLURRED, UNREADABLE = range(5)
 VERDICTS = ("kept", "background", "under pen marks", "blurred", "damaged")
@@ -57,12 +66,19 @@ def survey(slide: Slide, tiles: Tiles) -> Survey:
     mpp = sum(slide.mpp) / 2 if slide.mpp else tiles.assumed_mpp or UNKNOWN_MPP
     longer = max(slide.levels[0].width, slide.levels[0].height)
     thumbnail = read_thumbnail(slide, min(THUMBNAIL_MPP / mpp, longer / THUMBNAIL_SIDE))
-    pixel_mm2 = thumbnail.across * thumbnail.down * (mpp / 1000) ** 2
-    least, largest = round(SPECK_MM2 / pixel_mm2), round(HOLE_MM2 / pixel_mm2)
-    found = find_tissue(thumbnail.values, least, largest, tiles.pens)
+    pixel_mm = mpp / 1000 * math.sqrt(thumbnail.across * thumbnail.down)
+    tile_pixels = grid.side**2 / (thumbnail.across * thumbnail.down)
+    found = find_tissue(
+        thumbnail.values,
+        least_area=round(SPECK_MM2 / pixel_mm**2),
+        largest_hole=round(HOLE_SHARE * tile_pixels),
+        stroke=int(np.clip(round(STROKE_MM / pixel_mm), *STROKE_PIXELS)) if tiles.pens else None,
+    )
     tissue, pen = grid.shares(found.tissue, thumbnail), grid.shares(found.pen, thumbnail)
-    marked = np.where(tissue + pen >= tiles.tissue, PEN, BACKGROUND)
-    return Survey(thumbnail, found, grid, np.where(tissue >= tiles.tissue, KEPT, marked))
+    marked = np.where((tissue + pen >= tiles.tissue) & (pen > 0), PEN, BACKGROUND)
+    clean = (tissue >= tiles.tissue) & (pen <= PEN_SHARE)
+    verdicts = np.where(clean, KEPT, marked)
+    return Survey(thumbnail, found, grid, verdicts)
 
 
 def without_blurred(slide: Slide, surveyed: Survey, blur: float) -> np.ndarray:
