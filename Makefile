@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= runs/demo
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning clean
+.PHONY: help install demo test lint types test-slow bench-learning fuzz clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,9 @@ test-slow: install  ## the slower tests (at most 40 minutes on two cores)
 
 bench-learning: install  ## does pretraining from scratch help few-shot accuracy on real tiles? writes docs/benchmarks/learning.md
 	$(BIN)/python -m tests.benchmarks.learning
+
+fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
+	$(BIN)/python -m tests.fuzz
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

@@ -7,6 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
+import pydicom
+from pydicom.pixels import pixel_array
+
 from medino.core import InputError, UnreadableImageError
 
 
@@ -60,3 +63,12 @@ def chatter(task: int) -> int:
 
 def process_of(task: int) -> int:
     return os.getpid()
+
+
+def pydicom_reads(path: Path) -> bool:
+    """Whether pydicom alone finds pixels in a file; too large an image counts as none."""
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+        return dataset.Rows * dataset.Columns < 2**27 and pixel_array(dataset, index=0).size > 0
+    except Exception:
+        return False
