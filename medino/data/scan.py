@@ -131,6 +131,13 @@ def scan(
             settings={**asdict(settings), "verified": verify, "key_id": secret.key_id, "notes": notes},
         )
         del samples, rows
+        if "SEG" in pc.unique(manifest.table["modality"]).to_pylist():
+            # Imported late, as it brings torch, which a scan does without.
+            from medino.data.segmentations import with_segmentations
+
+            manifest = with_segmentations(manifest, secret, who, notes)
+            if not len(manifest):
+                raise _nothing_readable(manifest.rejects)
         manifest = _finished(manifest, who, verify, split_fractions, seed, notes)
         keep_key()
         kept.finish()
@@ -149,7 +156,7 @@ def _read_headers(
     wanted = files if len(unknown) == len(files) else files.of(unknown)
     tasks: Iterable[FileTask] = ((f"{files.roots[root]}/{path}", member) for root, path, member in wanted.places())
     answers = read_all(partial(kept_of_file, key, settings), tasks, who, "reading headers", total=len(wanted))
-    for number, (root, path, member), answer in zip(unknown.tolist(), wanted.places(), answers, strict=True):
+    for number, (root, path, member), answer in zip(map(int, unknown), wanted.places(), answers, strict=True):
         rows = unread(answer) if isinstance(answer, str) else answer
         journal.add(number, str(files.roots[root]), path, member, rows)
 
@@ -163,12 +170,6 @@ def _finished(
     notes: list[str],
 ) -> Manifest:
     """Decoded, if asked for, and with splits that are sound."""
-    segmentations = pc.sum(pc.equal(manifest.table["modality"], "SEG")).as_py()
-    if segmentations:
-        notes.append(
-            f"{segmentations} of {len(manifest)} images are frames of DICOM segmentations, which show masks; "
-            "leave their files out of what is trained on"
-        )
     if verify:
         manifest = _decoded(manifest, who)
         if not len(manifest):

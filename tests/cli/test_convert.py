@@ -102,8 +102,9 @@ def test_the_ge_head_is_refused_for_its_gaps_unless_it_may_be_resampled(
     (path,) = _written(tmp_path / "even")
     image, header = nibabel.load(path), pydicom.dcmread(shared_data / "series_ct_head_ge" / "28.dcm")
     np.testing.assert_allclose(_lps(image, (0, 0, image.shape[2] - 1)), header.ImagePositionPatient, atol=1e-3)
+    seen = header.pixel_array != header.PixelPaddingValue
     hounsfield = header.pixel_array * header.RescaleSlope + header.RescaleIntercept
-    np.testing.assert_allclose(image.dataobj[..., -1].T, hounsfield, atol=1e-2)
+    np.testing.assert_allclose(image.dataobj[..., -1].T[seen], hounsfield[seen], atol=1e-2)
     facts = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
     assert facts["resampled"]
     assert facts["units"] == "HU"

@@ -48,14 +48,12 @@ def test_the_header_of_a_dicom_file_fills_its_row(tmp_path: Path) -> None:
     assert row.patient_unit == "patient"
 
 
-def test_segmentations_are_read_and_said_to_be_masks(tmp_path: Path) -> None:
+def test_segmentations_are_no_images(tmp_path: Path) -> None:
     write_dicom(tmp_path / "image.dcm", PatientID="7")
     write_dicom(tmp_path / "mask.dcm", PatientID="7", Modality="SEG")
     manifest = scan([tmp_path], key=KEY)
-    assert list(manifest.column("modality")) == ["DX", "SEG"]
-    assert any(
-        note.startswith("1 of 2 images are frames of DICOM segmentations") for note in manifest.settings["notes"]
-    )
+    assert list(manifest.column("modality")) == ["DX"]
+    assert [reject.path for reject in manifest.rejects] == ["mask.dcm"]
 
 
 def test_hidden_files_links_in_circles_and_repeats_are_passed_over(tmp_path: Path) -> None:
@@ -299,8 +297,9 @@ def test_the_zoo_is_accounted_for_file_by_file(shared_data: Path) -> None:
     files = {path.name for path in (shared_data / "dicom_zoo").iterdir()}
     manifest = scan([shared_data / "dicom_zoo"], key=KEY)
     rows, rejects = set(manifest.column("path")), {reject.path for reject in manifest.rejects}
-    assert rows | rejects == files
-    assert not rows & rejects
+    masks = set(manifest.column("mask_path")) - {None}
+    assert rows | rejects | masks == files
+    assert len(rows) + len(rejects) + len(masks) == len(files)
     assert len(files) == 120
 
 

@@ -12,6 +12,8 @@ from medino.data.pixels import Pixels, box_around
 from medino.data.readers.dicom_geometry import spacing
 from medino.data.readers.dicom_header import DicomHeader, describe_header, read_header
 from medino.data.readers.dicom_pixels import stored_values
+from medino.data.readers.dicom_segmentation import is_segmentation
+from medino.data.readers.dicom_segmentation import read_mask as read_segments
 from medino.data.readers.dicom_units import fill_padding, physical_values, valid_mask
 from medino.data.readers.dicom_windows import windows_of
 from medino.data.readers.failures import decoding
@@ -83,10 +85,15 @@ def _colour(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
 def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     """The stored values of one frame as class or instance numbers, (H, W) int64.
 
+    Of a segmentation, `frame` counts the source images that it shows: see `medino.data.readers.dicom_segmentation`.
+
     Raises:
         UnreadableImageError: the frame can't be decoded, or is in colour.
     """
-    stored = stored_values(source, read_header(source), frame)
+    header = read_header(source)
+    if is_segmentation(header):
+        return read_segments(source, frame)
+    stored = stored_values(source, header, frame)
     if stored.ndim != 2:
         raise UnreadableImageError("a mask needs one value a pixel, and this DICOM image is in colour")
     return torch.from_numpy(stored.astype(np.int64))

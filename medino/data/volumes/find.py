@@ -64,8 +64,8 @@ class _Columns:
 
     def __init__(self, manifest: Manifest) -> None:
         table = manifest.table
-        self.position = _vectors(table["position_mm"], 3)
-        self.orientation = _vectors(table["orientation"], 6)
+        self.position = vectors(table["position_mm"], 3)
+        self.orientation = vectors(table["orientation"], 6)
         self.placed = np.isfinite(self.position).all(axis=1) & np.isfinite(self.orientation).all(axis=1)
         series = table["series"].combine_chunks().dictionary_encode()
         self.series, self.names = np.asarray(series.indices), series.dictionary
@@ -177,7 +177,7 @@ def _groups(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[inverse.ravel()]
 
 
-def _vectors(column: pa.ChunkedArray, length: int) -> np.ndarray:
+def vectors(column: pa.ChunkedArray, length: int) -> np.ndarray:
     """A column of lists as (N, length) float64, NaN where null or of another length."""
     values = column.combine_chunks()
     whole = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(values), length), False))

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from archive_files import write_dicom
+from segmentation_files import box, write_segmentation, write_series
+
+from medino.core import InputError
+from medino.data import IdentityKey, Manifest, PixelDataset, Source, scan
+from medino.data.segmentations import hashed_or_reason
+
+
+def _masks(manifest: Manifest) -> dict[str, np.ndarray | None]:
+    pixels = PixelDataset(manifest)
+    return {
+        sample.path: None if sample.mask_path is None else pixels.mask(row).numpy()
+        for row, sample in enumerate(manifest.samples())
+    }
+
+
+def test_a_segmentation_becomes_the_masks_of_the_images_it_refers_to(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    frames = [(2, 1, box(0, 0, 3, 3)), (1, 1, box(1, 1, 4, 4)), (2, 2, box(4, 4, 6, 6))]
+    write_segmentation(tmp_path / "seg.dcm", frames, listed=[f"1.2.9.{index}" for index in range(3)])
+    manifest = scan([tmp_path], workers=1)
+    masks = _masks(manifest)
+
+    assert sorted(masks) == [f"slice{index}.dcm" for index in range(4)]
+    np.testing.assert_array_equal(masks["slice2.dcm"], box(0, 0, 3, 3) + 2 * box(4, 4, 6, 6))
+    np.testing.assert_array_equal(masks["slice1.dcm"], box(1, 1, 4, 4))
+    # Listed among the sources without a frame: nothing was found there. Not listed: nobody looked.
+    assert not masks["slice0.dcm"].any()
+    assert masks["slice3.dcm"] is None
+    assert manifest.rejects == ()
+    assert "3 images have their mask from 1 DICOM segmentations" in manifest.settings["notes"]
+
+
+def test_frames_that_only_say_where_they_lie_are_joined_by_place(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    write_segmentation(tmp_path / "seg.dcm", [(3, 1, box(0, 0, 3, 3))], by_place=True)
+    masks = _masks(scan([tmp_path], workers=1))
+
+    np.testing.assert_array_equal(masks["slice3.dcm"], box(0, 0, 3, 3))
+    assert [path for path, mask in masks.items() if mask is not None] == ["slice3.dcm"]
+
+
+def test_frames_of_a_multi_frame_image_are_joined_by_number(tmp_path: Path) -> None:
+    cine = pydicom.dcmread(write_dicom(tmp_path / "cine.dcm", SOPInstanceUID="1.2.9.0", Modality="US"))
+    cine.NumberOfFrames, cine.PixelData = 3, bytes(3 * 6 * 8)
+    cine.save_as(tmp_path / "cine.dcm")
+    frames = [(2, 1, box(0, 0, 3, 3))]
+    write_segmentation(tmp_path / "seg.dcm", frames, frame_numbers=True, listed=["1.2.9.0"])
+    manifest = scan([tmp_path], workers=1)
+    pixels = PixelDataset(manifest)
+
+    assert manifest.column("frame").tolist() == [0, 1, 2]
+    assert [bool(pixels.mask(row).any()) for row in range(3)] == [False, False, True]
+
+
+def test_a_pair_of_others_is_joined(shared_data: Path, tmp_path: Path) -> None:
+    for name in ("ct_image", "seg_image_ct_binary_single_frame"):
+        source = next((shared_data / "dicom_zoo").glob(f"*__{name}.dcm"))
+        (tmp_path / f"{name}.dcm").write_bytes(source.read_bytes())
+    masks = _masks(scan([tmp_path], workers=1))
+
+    assert list(masks) == ["ct_image.dcm"]
+    assert set(np.unique(masks["ct_image.dcm"])) == {0, 1}
+
+
+def test_a_segmentation_of_images_that_were_not_scanned_is_a_reject(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, slices=2):
+        path.rename(path.with_name(f"image{path.name}"))
+    write_segmentation(tmp_path / "seg.dcm", [(7, 1, box(0, 0, 3, 3))])
+    manifest = scan([tmp_path], workers=1)
+
+    assert len(manifest) == 2
+    assert [(reject.path, reject.reason) for reject in manifest.rejects] == [
+        ("seg.dcm", "a segmentation of images that are not among the scanned files")
+    ]
+
+
+def test_of_two_segmentations_of_one_image_the_first_counts_and_the_other_is_a_reject(tmp_path: Path) -> None:
+    write_series(tmp_path, slices=1)
+    write_segmentation(tmp_path / "a.dcm", [(0, 1, box(0, 0, 1, 1))])
+    write_segmentation(tmp_path / "b.dcm", [(0, 2, box(0, 0, 1, 1))])
+    manifest = scan([tmp_path], workers=1)
+
+    assert _masks(manifest)["slice0.dcm"].max() == 1
+    assert [(reject.path, reject.reason) for reject in manifest.rejects] == [
+        ("b.dcm", "a segmentation of images that have a mask already")
+    ]
+
+
+def test_segmentations_alone_are_no_images(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "seg.dcm", [(0, 1, box(0, 0, 1, 1))])
+
+    with pytest.raises(InputError, match="no image can be read"):
+        scan([tmp_path], workers=1)
+
+
+def test_workers_hand_back_no_identifier(tmp_path: Path) -> None:
+    file = write_segmentation(tmp_path / "seg.dcm", [(0, 1, box(0, 0, 1, 1))], listed=["1.2.9.0"])
+
+    assert "1.2.9" not in repr(hashed_or_reason(IdentityKey.draw(), Source(file)))
