@@ -2,6 +2,7 @@
 
 from medino.models.checkpoints import BACKBONE_VERSION, backbone_fingerprint, load_backbone, save_backbone
 from medino.models.config import BackboneConfig
+from medino.models.export import TARGETS, export_backbone
 from medino.models.heads import ProjectionHead
 from medino.models.position import resize_position_embedding
 from medino.models.presets import PRESETS, build_backbone
@@ -11,12 +12,14 @@ from medino.models.vision_transformer import VisionTransformer
 __all__ = [
     "BACKBONE_VERSION",
     "PRESETS",
+    "TARGETS",
     "BackboneConfig",
     "ProjectionHead",
     "Tokens",
     "VisionTransformer",
     "backbone_fingerprint",
     "build_backbone",
+    "export_backbone",
     "load_backbone",
     "resize_position_embedding",
     "save_backbone",

@@ -9,32 +9,12 @@ import pytest
 import torch
 from golden_cases import FOLDER
 from safetensors.torch import load_file, save_file
+from scattered_backbones import SMALL, features, images, scattered
 
 from medino.core import InputError, torch_generator
-from medino.models import BackboneConfig, VisionTransformer, build_backbone, load_backbone
+from medino.models import load_backbone
 
-SMALL = BackboneConfig(embed_dim=32, depth=4, num_heads=4, patch_size=8, image_size=32, layerscale_init=0.5)
 TIMM = json.loads((FOLDER / "timm.json").read_text()) if (FOLDER / "timm.json").is_file() else {}
-
-
-def scattered(config: BackboneConfig = SMALL) -> VisionTransformer:
-    """A backbone none of whose weights are zero."""
-    backbone = build_backbone(config).eval()
-    generator = torch_generator(0, "layouts")
-    with torch.no_grad():
-        for parameter in backbone.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return backbone
-
-
-def features(backbone: VisionTransformer, images: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        tokens = backbone(images)
-    return torch.cat([tokens.class_token[:, None], tokens.registers, tokens.patches.flatten(1, 2)], dim=1)
-
-
-def images(side: int = 32) -> torch.Tensor:
-    return torch.randn(2, 3, side, side, generator=torch_generator(0, "images"))
 
 
 @pytest.mark.parametrize("name", sorted(TIMM))

@@ -63,3 +63,31 @@ def _metas_name(key: str) -> str:
         for pattern, name in _NAMES_IN_BLOCK:
             key = re.sub(pattern, name, key)
     return key
+
+
+_HUB_NAMES = (
+    (r"^patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
+    (r"^pos_embed$", "embeddings.position_embeddings"),
+    (r"^(cls_token|mask_token|register_tokens)$", r"embeddings.\1"),
+    (r"^norm\.", "layernorm."),
+    (r"\.attn\.proj\.", ".attention.output.dense."),
+    (r"\.ls([12])\.gamma$", r".layer_scale\1.lambda1"),
+    (r"\.mlp\.w12\.", ".mlp.weights_in."),
+    (r"\.mlp\.w3\.", ".mlp.weights_out."),
+    (r"^blocks\.", "encoder.layer."),
+)
+
+
+def in_the_hubs_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights in Meta's names as the hub's files have them: the reverse of `in_metas_names`."""
+    renamed = {}
+    for key, value in state.items():
+        name = key
+        for pattern, theirs in _HUB_NAMES:
+            name = re.sub(pattern, theirs, name)
+        if ".attn.qkv." in name:
+            for part, rows in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                renamed[name.replace("attn.qkv", f"attention.attention.{part}")] = rows.contiguous()
+        else:
+            renamed[name] = value
+    return renamed

@@ -38,3 +38,17 @@ def _packed(state: Mapping[str, torch.Tensor], mlp: str) -> bool:
     """Whether the first layer is twice as wide as the second takes: a gate beside the value."""
     first, second = state.get(f"{mlp}.fc1.weight"), state.get(f"{mlp}.fc2.weight")
     return first is not None and second is not None and first.shape[0] == 2 * second.shape[-1]
+
+
+def in_timms_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights in Meta's names as timm writes them: the reverse of `in_metas_names`, without the mask token."""
+    renamed = {}
+    for key, value in state.items():
+        name = re.sub(r"\.mlp\.w12\.", ".mlp.fc1.", re.sub(r"\.mlp\.w3\.", ".mlp.fc2.", key))
+        renamed["reg_token" if name == "register_tokens" else name] = value
+    renamed.pop("mask_token", None)
+    if "reg_token" in renamed:
+        positions = renamed["pos_embed"]
+        renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]
+        renamed["pos_embed"] = positions[:, 1:].contiguous()
+    return renamed
