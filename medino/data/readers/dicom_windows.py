@@ -28,7 +28,11 @@ def _tables(header: DicomHeader, full_range: tuple[float, float]) -> tuple[Windo
     sequence = header.dataset.get("VOILUTSequence") or ()
     found = []
     for item in sequence:
-        table = lookup_table(item, header, full_range[1])
+        try:
+            table = lookup_table(item, header, full_range[1])
+        except Exception:
+            # It only says how the image may be shown: a damaged one costs the view and not the pixels.
+            continue
         if len(table.entries) < 2:
             continue
         shown = np.clip(table.entries / (2.0**table.bits - 1), 0, 1)

@@ -2,7 +2,6 @@
 
 import re
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ WORDS = re.compile(r"[A-Za-z0-9 ,.:;'()\[\]/=*_+-]+")
 
 
 @pytest.fixture(scope="module")
-def hostile(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hostile(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Several hundred DICOM files that somebody made to break readers, unpacked for the time of these tests."""
     archive = shared_data / "dicom_fuzz_v3.tar.xz"
     if not archive.is_file():
@@ -24,7 +23,7 @@ def hostile(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("hostile")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
-    yield folder
+    return folder
 
 
 @pytest.mark.slow
