@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from medino.data.noise import noise_limit
 from medino.data.pixels import Pixels, Window
 
 
@@ -98,8 +99,9 @@ def percentile_window(pixels: Pixels, low: float, high: float) -> Window:
     """The window between two percentiles of the valid values of an image.
 
     Values equal to the smallest are left out: they are the air around a patient or the padding around a scan, and in
-    most MR they are so many that any low percentile would fall on them. Where the rest is one value, as in a mask, the
-    window begins at the smallest; a constant image gets a window without width.
+    most MR they are so many that any low percentile would fall on them. In MR the noise of the background is left out
+    as well (`medino.data.noise`). Where the rest is one value, as in a mask, the window begins at the smallest; a
+    constant image gets a window without width.
     """
     values = valid_values(pixels)
     # Every n-th value of a large image is enough for a percentile, and sorting all takes longer than decoding them.
@@ -108,6 +110,9 @@ def percentile_window(pixels: Pixels, low: float, high: float) -> Window:
     foreground = seen[seen > smallest]
     if len(foreground) == 0:
         return Window(smallest, 0.0)
+    limit = noise_limit(foreground) if pixels.modality == "MR" else None
+    if limit is not None:
+        foreground = foreground[foreground > limit]
     start, end = (float(value) for value in np.percentile(foreground, (low, high)))
     return Window.between(start if end > start else smallest, end)
 
