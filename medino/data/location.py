@@ -16,6 +16,8 @@ CACHE_VARIABLE = "MEDINO_CACHE"
 """Environment variable with the folder that shards from elsewhere are kept in, whole, once they were asked for. Without
 it single rows are read over the network."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def is_remote(location: str) -> bool:
     """Whether a location is a URL and no path of this machine."""
@@ -56,12 +58,12 @@ def check_remote(root: str, path: str) -> None:
     """
     system, below = file_system(f"{root}/{path}")
     try:
-        there = bool(system.exists(below))
+        system.size(below)
+    except FileNotFoundError as error:
+        raise InputError(f"the location {root} has no {path}; bring it back, or pack again") from error
     except Exception as error:
         # Each file system raises its own: a bucket's, a proxy's, a resolver's.
         raise InputError(f"the location {root} can't be reached ({type(error).__name__}); bring it back") from error
-    if not there:
-        raise InputError(f"the location {root} has no {path}; bring it back, or pack again")
 
 
 def file_names(root: Path | str) -> list[str]:
@@ -105,15 +107,16 @@ def write_bytes(root: Path | str, name: str, data: pa.Buffer) -> None:
             system, below = file_system(f"{root}/{name}")
             system.makedirs(below.rsplit("/", 1)[0], exist_ok=True)
             system.pipe_file(below, data.to_pybytes())
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        why = "is full" if full else f"can't be written ({error.strerror or type(error).__name__})"
+    except Exception as error:
+        # Each file system elsewhere raises its own.
+        if isinstance(root, Path) and not isinstance(error, OSError):
+            raise
+        full = isinstance(error, OSError) and error.errno in _FULL
+        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
         raise MedinoError(
-            f"the location {root} {why}; {'make room' if full else 'mend that'} and start the same command again: "
-            "what is finished there is kept"
+            f"the location {root} {'is full' if full else f'cannot be written ({reason})'}; "
+            f"{'make room' if full else 'mend that'} and start the same command again: what is finished there is kept"
         ) from error
-    except NotImplementedError as error:
-        raise InputError(f"the location {root} can only be read; give one that can be written") from error
 
 
 def local_copy(url: str) -> Path | None:
