@@ -46,7 +46,10 @@ def run(config: Namespace) -> None:
         raise InputError(f"the output {folder} is a file; give a folder by -o")
     manifest = _manifest(config)
     manifest.check_roots()
-    records = convert(manifest, folder, resample=config.resample, deskew=config.deskew)
+    try:
+        records = convert(manifest, folder, resample=config.resample, deskew=config.deskew)
+    except OSError as error:
+        raise InputError(f"the output {folder} can't be written ({error.strerror}); give another by -o") from error
     _show(records)
     print(f"volumes   {folder}\ntable     {folder / TABLE_NAME}")
     if not any(record.file for record in records):

@@ -135,6 +135,9 @@ def mask_columns(
         if isinstance(answer, str):
             reasons[answer] += 1
             continue
+        if len(answer) > 1 and answer[0]["modality"] == "SEG":
+            reasons["a DICOM segmentation says itself of which images it is; scan its folder with theirs"] += 1
+            continue
         mask = matched.mask_of[number]
         _check_fit(mask.place, answer, frames, range(starts[number], starts[number + 1]))
         path_of[number], member_of[number] = mask.path, mask.source.member

@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 from archive_files import write_dicom
-from segmentation_files import box, write_segmentation, write_series
+from segmentation_files import box, item, write_segmentation, write_series
 
 from medino.core import InputError
 from medino.data import IdentityKey, Manifest, PixelDataset, Source, scan
@@ -103,3 +103,31 @@ def test_workers_hand_back_no_identifier(tmp_path: Path) -> None:
     file = write_segmentation(tmp_path / "seg.dcm", [(0, 1, box(0, 0, 1, 1))], listed=["1.2.9.0"])
 
     assert "1.2.9" not in repr(hashed_or_reason(IdentityKey.draw(), Source(file)))
+
+
+def test_segmentations_of_several_frames_are_not_taken_for_masks_by_their_names(tmp_path: Path) -> None:
+    write_series(tmp_path / "images", slices=1)
+    write_dicom(tmp_path / "images" / "other.dcm", size=(6, 8), SOPInstanceUID="1.2.10")
+    frames = [(0, 1, box(0, 0, 1, 1)), (0, 2, box(1, 1, 2, 2))]
+    write_segmentation(tmp_path / "masks" / "slice0.dcm", frames)
+    manifest = scan([tmp_path / "images"], masks=tmp_path / "masks", workers=1)
+
+    assert manifest.column("mask_path").tolist() == [None, None]
+    assert any("scan its folder with theirs" in note for note in manifest.settings["notes"])
+
+
+@pytest.mark.parametrize(("position", "number"), [([1, 2], 1), ([0, 0, 0], -3), ([0, 0, 0], 99)])
+def test_segmentations_that_make_no_sense_are_rejects(tmp_path: Path, position: list[int], number: int) -> None:
+    write_series(tmp_path, slices=2)
+    file = write_segmentation(tmp_path / "seg.dcm", [(0, 1, box(0, 0, 1, 1))], by_place=True)
+    dataset = pydicom.dcmread(file)
+    group = dataset.PerFrameFunctionalGroupsSequence[0]
+    group.PlanePositionSequence[0].ImagePositionPatient = position
+    image = item(ReferencedSOPInstanceUID="1.2.9.0", ReferencedFrameNumber=number)
+    if number != 1:
+        group.DerivationImageSequence = item(SourceImageSequence=image)
+    dataset.save_as(file)
+    manifest = scan([tmp_path], workers=1)
+
+    assert len(manifest) == 2
+    assert [reject.path for reject in manifest.rejects] == ["seg.dcm"]

@@ -65,8 +65,8 @@ class Segmentation:
         kind: BINARY, FRACTIONAL or LABELMAP.
         planes: the places that it shows, in the order of their first frames: `read_mask` counts them.
         series: the series that it refers to.
-        instances: the images that it lists as its sources. Frames without a pixel may be left out (PS3.3 C.8.20.2), so
-            that an image which is listed, and shown by no frame, is background.
+        instances: the images that it lists as its sources. Writers leave out frames without a pixel (highdicom does
+            so unless told otherwise), so that an image which is listed, and shown by no frame, is background.
         size: rows and columns.
         overlap: whether it says that segments overlap.
         maximum: the value of a fractional segmentation that means 1.
@@ -184,8 +184,8 @@ def _planes_of_groups(dataset: Dataset, frames: int, label_map: bool) -> tuple[P
 
         derivations = own.get("DerivationImageSequence") or shared.get("DerivationImageSequence") or ()
         images = tuple(image for item in derivations for image in _images_of(item))
-        position = tuple(numbers(group("PlanePositionSequence"), "ImagePositionPatient")) or None
-        orientation = tuple(numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient")) or None
+        position = _vector(group("PlanePositionSequence"), "ImagePositionPatient", 3)
+        orientation = _vector(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6)
         if not images and (position is None or orientation is None):
             raise UnreadableImageError(
                 "a frame of the segmentation says neither of which image it is nor where it lies"
@@ -198,6 +198,11 @@ def _planes_of_groups(dataset: Dataset, frames: int, label_map: bool) -> tuple[P
         shown = (*known.frames, (index, 0 if label_map else int(segment or 0)))
         planes[images, place] = Plane(images, position, orientation, shown)
     return tuple(planes.values())
+
+
+def _vector(dataset: Dataset, name: str, length: int) -> tuple[float, ...] | None:
+    found = numbers(dataset, name)
+    return tuple(found) if len(found) == length else None
 
 
 def _images_of(derivation: Dataset) -> Iterator[tuple[str, int | None]]:
