@@ -8,7 +8,8 @@ from medino.data.slides.tissue import otsu
 
 NOISE_REACH = math.sqrt(math.log(1000) / math.log(2))
 """The 99.9th percentile of a Rayleigh distribution in units of its median. Magnitude images have that distribution
-where there is no signal (Gudbjartsson and Patz, "The Rician distribution of noisy MRI data", Magn. Reson. Med. 34, 1995)."""
+where there is no signal (Gudbjartsson and Patz, "The Rician distribution of noisy MRI data", Magn. Reson. Med. 34,
+1995)."""
 
 LEAST_SHARE = 0.05
 """Fewer of the values than this are no background, but some dark tissue."""
