@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from medino.data.workers.limits import next_frame
+
 _BAND_PIXELS = 2**24
 """Pixels of a level that are decoded at once for the thumbnail."""
 
@@ -146,6 +148,7 @@ def read_thumbnail(slide: Slide, factor: float) -> Thumbnail:
     rows = max(1, _BAND_PIXELS // (level.width * block)) * block
     bands = []
     for top in range(0, level.height, rows):
+        next_frame()
         band = slide.region(index, 0, top, level.width, min(rows, level.height - top)).values
         bands.append(np.asarray(Image.fromarray(band).reduce(block)))
     return Thumbnail(np.concatenate(bands), level.across * block, level.down * block)

@@ -12,6 +12,7 @@ from medino.data.slides.grid import Grid, grid_on
 from medino.data.slides.pyramid import Slide, Thumbnail, read_thumbnail, read_tile
 from medino.data.slides.settings import Tiles
 from medino.data.slides.tissue import TissueMap, find_tissue
+from medino.data.workers.limits import next_frame
 
 THUMBNAIL_MPP = 8.0
 """Micrometres per pixel of the thumbnail for finding tissue: 1.25x, as in TIAToolbox (Pocock et al. 2022)."""
@@ -98,6 +99,7 @@ def without_blurred(slide: Slide, surveyed: Survey, blur: float) -> np.ndarray:
     verdicts, grid = surveyed.verdicts.copy(), surveyed.grid
     sharpness = np.full(len(grid), np.nan)
     for index in map(int, np.flatnonzero(verdicts == KEPT)):
+        next_frame()
         try:
             sharpness[index] = sharpness_of(read_tile(slide, *grid.corner(index), grid.side, grid.size))
         except UnreadableImageError:

@@ -59,3 +59,13 @@ class Limits:
         except ValueError:
             name = f"signal {-(exit_code or 0)}"
         return f"the decoder crashed on this file ({name}): damaged, or made to do so"
+
+
+def next_frame() -> None:
+    """Start the time limit anew: for readers that decode many frames of one file, each of which may take its time.
+
+    Does nothing outside of a worker.
+    """
+    _, seconds = signal.getitimer(signal.ITIMER_REAL)
+    if seconds > 0:
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)

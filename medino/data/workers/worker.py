@@ -96,7 +96,8 @@ def _limited(limits: Limits) -> Iterator[None]:
     if pages is not None:
         limit = pages * mmap.PAGESIZE + int(limits.megabytes * 2**20)
         resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
-    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    # The interval, which never comes to pass, keeps the limit for `next_frame`.
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds, limits.seconds)
     try:
         yield
     finally:
