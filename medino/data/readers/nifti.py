@@ -3,22 +3,31 @@
 A volume is brought to the nearest of the canonical orientations (x to the right, y to the front, z to the head of the
 patient), then cut perpendicular to axis `plane`. In a slice both axes run backwards, so that an axial slice (plane 2)
 has the front at its top and the patient's right at its left, and sagittal (0) and coronal (1) slices have the head at
-their top. A 4-D file is a row of volumes: frame `v * slices + k` is slice k of volume v.
+their top. A 4-D file is a row of volumes (time points, channels): frame `v * slices + k` is slice k of volume v.
+
+NIfTI-1 and NIfTI-2 are read, in one file or as a pair of .hdr and .img, compressed by gzip or not: the bytes tell, not
+the names. Where a volume lies is what nibabel takes from the header: the sform where its code is above zero, else the
+qform where its code is; with neither, the first axis runs to the patient's left. A slope of zero or NaN means unscaled.
 """
 
 import gzip
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from io import IOBase
 from typing import cast
 
-import nibabel
 import numpy as np
 import torch
+from nibabel.fileholders import FileHolder
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
-from nibabel.nifti2 import Nifti2Image
+from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from medino.core import UnreadableImageError
+from medino.data.cache import ByteCache
 from medino.data.pixels import Pixels
 from medino.data.readers.description import description
 from medino.data.readers.failures import check_size, decoding
@@ -28,6 +37,11 @@ from medino.data.source import Source
 
 _MAX_VOXELS = 2**29
 """Most voxels of a volume that is read: two gigabytes of float32, 2000 slices of 512 x 512."""
+_KEPT_BYTES = 2**29
+"""Volumes that a process keeps, bytes: a compressed one can only be unpacked whole, and its slices are often read one
+after the other. Of small ones, such as cut-outs of an organ, thousands stay."""
+_GZIP_RATIO = 1032
+"""Most times that gzip can shrink (zlib's technical notes): a file shorter than that can't hold what it claims."""
 _TO_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -92,18 +106,18 @@ def read(source: Source, sample: Sample) -> Pixels:
         UnreadableImageError: the volume can't be read, or holds NaN or infinite values anywhere.
     """
     plane = _checked(sample.plane)
-    geometry = _geometry(source)
+    geometry = _known_geometry(source)
     values, volume = _slice(source, geometry, sample.frame, plane)
-    if geometry.dtype.kind in "iu":
+    if geometry.dtype.kind in "iu" and geometry.dtype.itemsize <= 2:
         limits = np.iinfo(geometry.dtype)
         ends = np.array([limits.min, limits.max], dtype=np.float64) * geometry.scale[0] + geometry.scale[1]
         full_range = (float(ends.min()), float(ends.max()))
     else:
-        # Floating point values have no range of their own: the volume's is taken.
+        # Numbers of 32 and more bits are of any scale: the volume's own range is taken.
         full_range = (volume.low, volume.high)
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     return Pixels(
-        values=torch.from_numpy(np.ascontiguousarray(values))[None],
+        values=torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None],
         full_range=full_range,
         spacing=(float(geometry.spacing[rows_axis]), float(geometry.spacing[columns_axis])),
     )
@@ -115,9 +129,9 @@ def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     Raises:
         UnreadableImageError: the volume can't be read, or its values are no whole numbers.
     """
-    values, _ = _slice(source, _geometry(source), frame, _checked(plane))
-    whole = np.rint(values)
-    if not np.array_equal(whole, values):
+    values, _ = _slice(source, _known_geometry(source), frame, _checked(plane))
+    whole = np.rint(values) if values.dtype.kind == "f" else values
+    if not np.array_equal(whole, values) or whole.max() > np.iinfo(np.int64).max:
         raise UnreadableImageError("the mask holds values that are not whole numbers: it is no label volume")
     return torch.from_numpy(np.ascontiguousarray(whole, dtype=np.int64))
 
@@ -131,8 +145,7 @@ def _checked(plane: int | None) -> int:
 
 
 def _geometry(source: Source) -> _Geometry:
-    with decoding("the NIfTI header"):
-        image = _load(source)
+    with decoding("the NIfTI header"), _opened(source) as image:
         shape, dtype = tuple(image.shape), image.get_data_dtype()
         # A last axis of one value is how some tools write a 3-D volume.
         while len(shape) > 3 and shape[-1] == 1:
@@ -150,6 +163,8 @@ def _geometry(source: Source) -> _Geometry:
         canonical[orientation[:, 0].astype(int)] = shape[:3]
         if int(np.prod(canonical)) > _MAX_VOXELS:
             raise UnreadableImageError("the volume has more voxels than can be read at once")
+        if _least_bytes(image) > _voxels_of(source).size():
+            raise UnreadableImageError("the file is shorter than its header says: truncated or damaged")
         slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
         return _Geometry(
             shape=(int(canonical[0]), int(canonical[1]), int(canonical[2])),
@@ -161,41 +176,107 @@ def _geometry(source: Source) -> _Geometry:
         )
 
 
-def _load(source: Source) -> Nifti1Pair:
-    if source.member is not None:
-        data = source.read_bytes()
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-        two = int.from_bytes(data[:4], "little") == 540 or int.from_bytes(data[:4], "big") == 540
-        return cast(Nifti1Pair, (Nifti2Image if two else Nifti1Image).from_bytes(data))
-    image = nibabel.load(source.path)
-    if not isinstance(image, Nifti1Pair):
-        raise UnreadableImageError("the file is no NIfTI image")
-    return image
+def _known_geometry(source: Source) -> _Geometry:
+    with decoding("the file"):
+        stamp = source.stamp
+    return _kept_geometry(source, stamp)
+
+
+@lru_cache(maxsize=1024)
+def _kept_geometry(source: Source, stamp: tuple[int, int]) -> _Geometry:
+    return _geometry(source)
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Nifti1Pair]:
+    """The image with its header read and its voxels still in the file."""
+    with ExitStack() as stack:
+        header = _unpacked(source, stack)
+        start = bytes(header.read(540))
+        header.seek(0)
+        two = start[:4] in (b"\x1c\2\0\0", b"\0\0\2\x1c")
+        magic = start[4:8] if two else start[344:348]
+        kind: type[Nifti1Pair]
+        if magic[:3] in (b"n+1", b"n+2"):
+            kind, voxels = (Nifti2Image if two else Nifti1Image), header
+        elif magic[:3] in (b"ni1", b"ni2"):
+            kind, voxels = (Nifti2Pair if two else Nifti1Pair), _unpacked(_voxels_of(source, paired=True), stack)
+        else:
+            raise UnreadableImageError("the file is no NIfTI image")
+        holders = {"header": FileHolder(fileobj=header), "image": FileHolder(fileobj=voxels)}
+        yield cast(Nifti1Pair, kind.from_file_map(holders))
+
+
+def _unpacked(source: Source, stack: ExitStack) -> IOBase:
+    """The file, through gzip where its bytes say so."""
+    file = stack.enter_context(source.open())
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast(IOBase, stack.enter_context(gzip.GzipFile(fileobj=file)) if packed else file)
+
+
+def _voxels_of(source: Source, paired: bool = False) -> Source:
+    """The file with the voxels: the .img beside a .hdr, else the file itself.
+
+    Raises:
+        UnreadableImageError: the file must be one of a pair, and the other is not there.
+    """
+    name = source.name
+    if ".hdr" not in name.lower():
+        if paired:
+            raise UnreadableImageError("the header of a pair of files whose name does not end in .hdr: rename it")
+        return source
+    stem = name[: name.lower().rindex(".hdr")]
+    for ending in (".img", ".img.gz", ".IMG"):
+        beside = source.beside(stem + ending)
+        try:
+            beside.size()
+        except (OSError, UnreadableImageError):
+            continue
+        return beside
+    if paired:
+        raise UnreadableImageError("the .img file with the voxels is not beside the .hdr file")
+    return source
+
+
+def _least_bytes(image: Nifti1Pair) -> int:
+    """How long a file must be to hold the voxels."""
+    plain = int(getattr(image.dataobj, "offset", 0)) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    return plain // _GZIP_RATIO if isinstance(image.file_map["image"].fileobj, gzip.GzipFile) else plain
 
 
 def _slice(source: Source, geometry: _Geometry, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
-    """Slice `frame` as (rows, columns) float32, and the volume that it is of."""
+    """Slice `frame` as (rows, columns), and the volume that it is of."""
     slices = geometry.shape[plane]
     if not 0 <= frame < slices * geometry.volumes:
         raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * geometry.volumes}")
     with decoding("the volume"):
-        volume = _volume(source, source.stamp, frame // slices)
-    return np.take(volume.voxels, frame % slices, axis=plane)[::-1, ::-1].T.astype(np.float32), volume
+        key = (source, source.stamp, _voxels_of(source).stamp, frame // slices)
+        volume = _KEPT.get(key, lambda: _volume(source, geometry, frame // slices), lambda made: made.voxels.nbytes)
+    return np.take(volume.voxels, frame % slices, axis=plane)[::-1, ::-1].T, volume
 
 
-# Slices of one volume are often read one after the other, and a compressed volume can only be unpacked whole. Two are
-# kept, for an image and its labels.
-@lru_cache(maxsize=2)
-def _volume(source: Source, stamp: tuple[int, int], index: int) -> _Volume:
-    """Volume `index` of a file; `stamp` keeps a rewritten file from the cache."""
-    image = _load(source)
-    geometry = _geometry(source)
-    data = image.dataobj[(slice(None),) * 3 + (index,)] if len(image.shape) > 3 else np.asanyarray(image.dataobj)
-    if data.dtype.kind == "f":
-        # Scaled values come as float64, twice the memory for nothing.
-        data = np.asarray(data, dtype=np.float32)
-        wrong = int(data.size - np.isfinite(data).sum())
-        if wrong:
-            raise UnreadableImageError(f"the volume holds {wrong} voxels that are not numbers (NaN or infinite)")
-    data = apply_orientation(data.reshape(image.shape[:3]), geometry.orientation)
+_KEPT: ByteCache[_Volume] = ByteCache(_KEPT_BYTES)
+
+
+def _volume(source: Source, geometry: _Geometry, index: int) -> _Volume:
+    """Volume `index` of a file."""
+    with _opened(source) as image:
+        shape = image.shape[:3]
+        if len(image.shape) > 3:
+            data = np.asanyarray(image.dataobj[(slice(None),) * 3 + (index,)])
+        else:
+            data = np.asanyarray(image.dataobj)
+        file = image.file_map["image"].fileobj
+        if isinstance(file, gzip.GzipFile):
+            # Behind the last byte gzip compares its checksum.
+            file.read(1)
+        if data.dtype.kind == "f":
+            # Scaled values come as float64, twice the memory for nothing.
+            data = np.asarray(data, dtype=np.float32)
+            wrong = int(data.size - np.isfinite(data).sum())
+            if wrong:
+                raise UnreadableImageError(f"the volume holds {wrong} voxels that are not numbers (NaN or infinite)")
+        # A copy where the voxels were mapped into memory: the file is closed, and may be cut while they are used.
+        data = np.array(apply_orientation(data.reshape(shape), geometry.orientation))
     return _Volume(data, float(data.min()), float(data.max()))
