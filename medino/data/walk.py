@@ -8,6 +8,7 @@ from typing import overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from medino.core import InputError
 from medino.data.archives import is_archive, list_archive
@@ -16,6 +17,8 @@ from medino.data.source import Source
 
 _AT_ONCE = 65536
 """Files that are gathered as Python objects before they are packed."""
+_LINK = "\0"
+"""Behind the name of a link; no name on a disk holds it."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,12 @@ class _Walker:
         waiting = [(top, "", self._entries(root, top, ""))]
         while waiting:
             real, relative, entries = waiting[-1]
-            if not entries:
+            name = next(entries, None)
+            if name is None:
                 self.come_to.pop(real, None)
                 waiting.pop()
                 continue
-            name, is_link = entries.pop()
+            is_link, name = name.endswith(_LINK), name.removesuffix(_LINK)
             self.come_to[real] = name
             below, place = f"{relative}{name}", f"{real}/{name}".rstrip("/")
             if is_link:
@@ -203,27 +207,33 @@ class _Walker:
             else:
                 self._file(root, below)
 
-    def _entries(self, root: int, folder: str, relative: str) -> list[tuple[str, bool]]:
-        """What a folder holds and whether it is a link, last first; the names of folders end with a slash.
+    def _entries(self, root: int, folder: str, relative: str) -> Iterator[str]:
+        """The names in a folder, sorted: those of folders end with a slash, those of links with a mark besides.
 
-        So sorted, the files come in the order of their whole paths.
+        So sorted, the files come in the order of their whole paths. Many names are packed: Python's own take four times
+        as much memory.
         """
-        found: list[tuple[str, bool]] = []
+        packed: list[pa.Array] = []
+        found: list[str] = []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    name = entry.name
+                    if name.startswith("."):
                         continue
-                    kind = _kind(entry)
+                    kind, is_link = _kind(entry), entry.is_symlink()
                     if kind is None:
-                        reason = "a link to nothing" if entry.is_symlink() else "no regular file"
-                        self._reject(root, f"{relative}{entry.name}", reason)
-                    else:
-                        found.append((entry.name + kind, entry.is_symlink()))
+                        self._reject(root, f"{relative}{name}", "a link to nothing" if is_link else "no regular file")
+                        continue
+                    found.append(f"{name}{kind}{_LINK if is_link else ''}")
+                    if len(found) >= _AT_ONCE:
+                        packed.append(_bytes(found))
+                        found.clear()
         except OSError:
             self._reject(root, relative.rstrip("/"), "the folder can't be opened")
-        found.sort(reverse=True)
-        return found
+        if not packed:
+            return iter(sorted(found))
+        return _sorted(pa.chunked_array([*packed, _bytes(found)]))
 
     def _file(self, root: int, relative: str) -> None:
         try:
@@ -250,6 +260,16 @@ class _Walker:
     def _reject(self, root: int, relative: str, reason: str) -> None:
         text = relative.encode("utf-8", "backslashreplace").decode("utf-8")
         self.rejects.append(Reject(root, text, None, reason))
+
+
+def _bytes(names: list[str]) -> pa.Array:
+    return pa.array([os.fsencode(name) for name in names], type=pa.binary())
+
+
+def _sorted(names: pa.ChunkedArray) -> Iterator[str]:
+    order = pc.sort_indices(names)
+    for start in range(0, len(order), 4096):
+        yield from map(os.fsdecode, names.take(order.slice(start, 4096)).to_pylist())
 
 
 def _kind(entry: os.DirEntry[str]) -> str | None:
