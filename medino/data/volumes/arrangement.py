@@ -75,12 +75,12 @@ def levels_of(along: np.ndarray) -> np.ndarray:
     return levels
 
 
-def arrange(positions: np.ndarray, orientation: np.ndarray) -> Arrangement:
+def arrange(positions: np.ndarray, normal: np.ndarray) -> Arrangement:
     """Fit an even grid to slices.
 
     Args:
         positions: of two slices or more, sorted along the normal and none at one place with another, (N, 3) mm.
-        orientation: their direction cosines, (6,).
+        normal: the unit normal of their planes, (3,).
     """
     count = np.arange(len(positions)) - (len(positions) - 1) / 2
     step = count @ positions / (count @ count)
@@ -89,7 +89,6 @@ def arrange(positions: np.ndarray, orientation: np.ndarray) -> Arrangement:
     line = way / np.linalg.norm(way)
     along = (positions - positions[0]) @ line
     aside = positions - positions[0] - np.outer(along, line)
-    normal = normal_of(orientation)
     return Arrangement(
         origin=centre + count[0] * step,
         step=step,

@@ -66,6 +66,8 @@ class _Columns:
         table = manifest.table
         self.position = vectors(table["position_mm"], 3)
         self.orientation = vectors(table["orientation"], 6)
+        with np.errstate(invalid="ignore"):
+            self.normal = normal_of(self.orientation)
         self.placed = np.isfinite(self.position).all(axis=1) & np.isfinite(self.orientation).all(axis=1)
         series = table["series"].combine_chunks().dictionary_encode()
         self.series, self.names = np.asarray(series.indices), series.dictionary
@@ -102,7 +104,7 @@ def _of_series(columns: _Columns, rows: np.ndarray) -> Iterator[Volume]:
 
 def _of_group(columns: _Columns, rows: np.ndarray, problems: list[Problem]) -> Iterator[Volume]:
     """The volumes among slices of one size, spacing and orientation."""
-    along = columns.position[rows] @ normal_of(columns.orientation[rows[0]])
+    along = columns.position[rows] @ columns.normal[rows[0]]
     levels = levels_of(along)
     rows, levels = (array[np.argsort(levels, kind="stable")] for array in (rows, levels))
     if levels[-1] + 1 == len(rows):
@@ -133,7 +135,7 @@ def _volume(
         shared = len(rows) - len(np.unique(levels))
         told = Problem("duplicates", f"{shared} of {len(rows)} slices lie where another does, and nothing parts them")
         return Volume(series, rows, stack, None, (*problems, told))
-    found = arrange(columns.position[rows], columns.orientation[rows].mean(axis=0))
+    found = arrange(columns.position[rows], columns.normal[rows[0]])
     own = [*of_arrangement(found), *of_thickness(columns.thickness[rows])]
     return Volume(series, rows, stack, found, (*problems, *own))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medino.core import InputError
-from medino.data.volumes import arrange
+from medino.data.volumes import arrange, normal_of
 from medino.data.volumes.grid import LPS_TO_RAS, Grid, affine_of, on_even_grid, upright
 from medino.data.volumes.nifti_file import compact
 
@@ -17,7 +17,7 @@ def _tilted(degrees: float) -> np.ndarray:
 
 def test_linear_structures_survive_the_even_grid() -> None:
     heights = np.array([0.0, 4.0, 8.0, 9.0, 16.0])
-    found = arrange(np.outer(heights, [0, 0, 1.0]), AXIAL)
+    found = arrange(np.outer(heights, [0, 0, 1.0]), normal_of(AXIAL))
     values, step = on_even_grid(np.broadcast_to(heights.astype(np.float32), (2, 3, 5)), found)
 
     np.testing.assert_allclose(step, [0, 0, 4.0])
@@ -26,7 +26,7 @@ def test_linear_structures_survive_the_even_grid() -> None:
 
 def test_wide_gaps_are_not_filled() -> None:
     heights = np.array([0.0, 1, 2, 3, 20])
-    found = arrange(np.outer(heights, [0, 0, 1.0]), AXIAL)
+    found = arrange(np.outer(heights, [0, 0, 1.0]), normal_of(AXIAL))
 
     with pytest.raises(InputError, match=r"a gap of 17\.0 mm is not filled"):
         on_even_grid(np.zeros((1, 1, 5), np.float32), found)
@@ -35,7 +35,7 @@ def test_wide_gaps_are_not_filled() -> None:
 def test_an_upright_volume_shows_the_same_at_the_same_place() -> None:
     # A field that is linear in the patient is reproduced by linear interpolation.
     orientation, slices = _tilted(18.5), np.arange(6)
-    found = arrange(np.outer(slices, [0, 0, 4.0]), orientation)
+    found = arrange(np.outer(slices, [0, 0, 4.0]), normal_of(orientation))
     affine = affine_of(orientation, (0.5, 0.5), found.origin, found.step)
     index = np.stack(np.meshgrid(np.arange(40), np.arange(50), slices, indexing="ij"), axis=-1)
 
@@ -53,7 +53,7 @@ def test_an_upright_volume_shows_the_same_at_the_same_place() -> None:
 
 
 def test_the_tilt_is_the_angle_that_the_slices_are_turned_by() -> None:
-    found = arrange(np.outer(np.arange(10), [0, 0, 5.0]), _tilted(12.0))
+    found = arrange(np.outer(np.arange(10), [0, 0, 5.0]), normal_of(_tilted(12.0)))
 
     assert found.tilt == pytest.approx(12.0)
     assert found.tilted
