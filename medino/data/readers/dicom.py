@@ -1,11 +1,7 @@
 """DICOM: frames in physical units, with their windows and their valid part."""
 
-import copy
-
 import numpy as np
 import torch
-from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels, box_around
@@ -14,6 +10,7 @@ from medino.data.readers.dicom_header import DicomHeader, describe_header, read_
 from medino.data.readers.dicom_pixels import stored_values
 from medino.data.readers.dicom_segmentation import is_segmentation
 from medino.data.readers.dicom_segmentation import read_mask as read_segments
+from medino.data.readers.dicom_tables import palette_colours
 from medino.data.readers.dicom_units import fill_padding, physical_values, valid_mask
 from medino.data.readers.dicom_windows import windows_of
 from medino.data.readers.failures import decoding
@@ -59,7 +56,7 @@ def _grey(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
         values = fill_padding(values, valid, inverted)
     mask = None if valid is None else torch.from_numpy(valid)
     return Pixels(
-        values=torch.from_numpy(values[None].astype(np.float32)),
+        values=torch.from_numpy(values[None].astype(np.float32, copy=False)),
         full_range=full_range,
         spacing=spacing(header, frame),
         valid=mask,
@@ -113,21 +110,5 @@ def _rgb(stored: np.ndarray, header: DicomHeader) -> tuple[np.ndarray, tuple[flo
     """Colour values, (3, H, W), and the range of their code values."""
     bits = header.whole("BitsStored", header.whole("BitsAllocated", 8))
     if stored.ndim == 2:
-        stored = apply_color_lut(stored, _little_endian_palette(header))
-        bits = stored.dtype.itemsize * 8
+        stored, bits = palette_colours(stored, header)
     return stored.transpose(2, 0, 1), (0.0, 2.0**bits - 1)
-
-
-def _little_endian_palette(header: DicomHeader) -> Dataset:
-    """The palette as `apply_color_lut` expects it: pydicom 3.0 takes the words of a big endian file as they lie."""
-    if header.dataset.original_encoding[1]:
-        return header.dataset
-    palette = copy.deepcopy(header.dataset)
-    for name in (
-        "RedPaletteColorLookupTableData",
-        "GreenPaletteColorLookupTableData",
-        "BluePaletteColorLookupTableData",
-    ):
-        if name in palette and palette[name].VR == "OW":
-            palette[name].value = np.frombuffer(palette[name].value, np.uint16).byteswap().tobytes()
-    return palette

@@ -55,7 +55,7 @@ def stored_values(source: Source, header: DicomHeader, frame: int) -> np.ndarray
             f"{'x'.join(map(str, expected))}"
         )
     check_size(rows, columns, values.size // (rows * columns))
-    if not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UnreadableImageError("the pixel data holds values that are not numbers (NaN or infinite)")
     return values
 
@@ -78,8 +78,8 @@ def _decode(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
         )
         # What is lossy overshoots; nothing that was encoded lay above the stored bits.
         return np.minimum(imagecodecs.jpeg_decode(encoded), 2 ** options["bits_stored"] - 1)
-    if options["bits_allocated"] == 1 and not syntax.is_encapsulated:
-        return _packed_bits(file, header, frame)
+    if options["bits_allocated"] in (1, 12) and grey and not syntax.is_encapsulated:
+        return _significant_bits(_packed_cells(file, header, frame), header)
     cells = grey and (not syntax.is_encapsulated or syntax == RLELossless)
     if cells:
         options["correct_unused_bits"] = False
@@ -111,30 +111,36 @@ def _is_implicit(header: DicomHeader) -> bool:
     return bool(header.dataset.original_encoding[0])
 
 
-def _packed_bits(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
-    """One frame of single bits from a file that stands at the first one's.
+def _packed_cells(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
+    """One frame of cells of 1 or 12 bits from a file that stands at the first frame's.
 
-    Frames follow each other without a gap (PS3.5 8.1.1), so that one can begin inside a byte; pydicom 3.0 loses the
-    last bits of such a frame.
+    Cells and frames follow each other without a gap, lowest bit first (PS3.5 8.1.1; 12 bits are of older editions), so
+    that a frame can begin inside a byte: pydicom 3.0 loses the last bits of such a frame of single bits, and reads no
+    cells of 12.
     """
-    rows, columns = header.whole("Rows", 0), header.whole("Columns", 0)
-    first_byte, first_bit = divmod(frame * rows * columns, 8)
+    rows, columns, cell = header.whole("Rows", 0), header.whole("Columns", 0), header.whole("BitsAllocated", 1)
+    first_byte, first_bit = divmod(frame * rows * columns * cell, 8)
     file.seek(first_byte, 1)
-    packed = np.frombuffer(file.read((first_bit + rows * columns + 7) // 8), np.uint8)
-    bits = np.unpackbits(packed, bitorder="little")
-    return bits[first_bit : first_bit + rows * columns].reshape(rows, columns)
+    packed = np.frombuffer(file.read((first_bit + rows * columns * cell + 7) // 8), np.uint8)
+    bits = np.unpackbits(packed, bitorder="little")[first_bit : first_bit + rows * columns * cell]
+    if cell == 1:
+        return bits.reshape(rows, columns)
+    padded = np.zeros((rows * columns, 16), np.uint8)
+    padded[:, :cell] = bits.reshape(-1, cell)
+    signed = header.whole("PixelRepresentation", 0) == 1
+    return np.packbits(padded, axis=1, bitorder="little").view("<i2" if signed else "<u2").reshape(rows, columns)
 
 
 def _significant_bits(values: np.ndarray, header: DicomHeader) -> np.ndarray:
     """The bits that belong to the value, as a number with its sign; what else lies in the cell is cut off.
 
-    The cell can hold overlays above the value, or below it where HighBit is not BitsStored - 1 (PS3.5 8.1.1, as it was
-    before 2004). JPEG, JPEG-LS and JPEG 2000 keep the value alone, whatever HighBit says.
+    The cell can hold overlays above the value, or below it where HighBit is not BitsStored - 1 (PS3.5 8.1.1; older
+    editions allowed that). JPEG, JPEG-LS and JPEG 2000 keep the value alone, whatever HighBit says.
     """
     cell = values.dtype.itemsize * 8
     stored = header.whole("BitsStored", cell)
     high = header.whole("HighBit", stored - 1)
-    if values.dtype.kind not in "iu" or header.whole("BitsAllocated", cell) != cell or not 0 < stored < cell:
+    if values.dtype.kind not in "iu" or not 0 < stored < cell:
         return values
     if not stored - 1 <= high < cell:
         high = stored - 1

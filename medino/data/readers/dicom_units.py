@@ -1,69 +1,16 @@
 """DICOM grey values: from stored to physical units, and which pixels are padding (PS3.3 C.11.1, C.7.5.1.1.2)."""
 
-from dataclasses import dataclass
-
 import numpy as np
-from pydicom.dataset import Dataset
 
-from medino.core import UnreadableImageError
 from medino.data.readers.dicom_header import DicomHeader
-from medino.data.readers.dicom_values import first_number, numbers
+from medino.data.readers.dicom_tables import lookup_table
+from medino.data.readers.dicom_values import first_number
 
 _PADDING = (
     ("PixelPaddingValue", "PixelPaddingRangeLimit"),
     ("FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit"),
     ("DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit"),
 )
-
-
-@dataclass(frozen=True)
-class LookupTable:
-    """A lookup table of DICOM (PS3.3 C.11.1.1): inputs below and above it take its first and last entry.
-
-    Attributes:
-        first: the input that the first entry is for.
-        entries: (N,) what each input becomes.
-        bits: how many bits an entry can have.
-    """
-
-    first: int
-    entries: np.ndarray
-    bits: int
-
-    def look_up(self, values: np.ndarray) -> np.ndarray:
-        """The entries for whole numbers, float64."""
-        places = np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)
-        return self.entries[places].astype(np.float64)
-
-
-def lookup_table(item: Dataset, header: DicomHeader, highest: float) -> LookupTable:
-    """Read an item of a modality or VOI LUT sequence.
-
-    Args:
-        item: the item.
-        header: of the file that it is in.
-        highest: the largest input that there can be; a first input above it is a negative one that was written, or
-            read, without its sign (the descriptor's VR is ambiguous).
-
-    Raises:
-        UnreadableImageError: the table lacks entries or has nonsensical ones.
-    """
-    described, data = numbers(item, "LUTDescriptor"), item.get("LUTData")
-    if len(described) != 3 or data is None:
-        raise UnreadableImageError("a lookup table in the header is incomplete")
-    # 0 stands for 65536, which the descriptor's 16 bits can't hold.
-    length, first, bits = int(described[0]) & 0xFFFF or 2**16, int(described[1]), int(described[2])
-    if isinstance(data, bytes):
-        order = "<" if header.dataset.original_encoding[1] else ">"
-        packed = len(data) < 2 * length
-        entries = np.frombuffer(data, np.uint8 if packed else f"{order}u2")[:length]
-    else:
-        entries = np.atleast_1d(np.asarray(data, dtype=np.int64))[:length] & 0xFFFF
-    if len(entries) != length or not 1 <= bits <= 16:
-        raise UnreadableImageError("a lookup table in the header has not the entries that it announces")
-    if first >= 2**15 and first > highest:
-        first -= 2**16
-    return LookupTable(first, entries, bits)
 
 
 def physical_values(stored: np.ndarray, header: DicomHeader, frame: int) -> tuple[np.ndarray, tuple[float, float]]:
@@ -74,7 +21,8 @@ def physical_values(stored: np.ndarray, header: DicomHeader, frame: int) -> tupl
     windows of the file are meant for the numbers without them.
 
     Returns:
-        (H, W) float64, and the lowest and highest value that the stored bits can express in these units.
+        (H, W) float32 where that is exact, else float64; and the lowest and highest value that the stored bits can
+        express in these units.
     """
     ends = stored_range(stored, header)
     sequence = header.dataset.get("ModalityLUTSequence")
@@ -88,7 +36,13 @@ def physical_values(stored: np.ndarray, header: DicomHeader, frame: int) -> tupl
     # A slope of zero would wipe the image out; such files mean that there is no transformation.
     slope = slope or 1.0
     limits = sorted(end * slope + intercept for end in ends)
-    return stored.astype(np.float64) * slope + intercept, (limits[0], limits[1])
+    # 16 bits and a whole number fit into the 24 bits of float32, which is half the work.
+    plain = slope == 1 and intercept.is_integer() and abs(intercept) < 2**23 and stored.dtype.itemsize <= 2
+    values: np.ndarray = stored.astype(np.float32 if plain else np.float64)
+    if slope != 1:
+        values *= slope
+    values += intercept
+    return values, (limits[0], limits[1])
 
 
 def stored_range(stored: np.ndarray, header: DicomHeader) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from medino.data.pixels import Window
 from medino.data.readers.dicom_header import DicomHeader
-from medino.data.readers.dicom_units import lookup_table
+from medino.data.readers.dicom_tables import lookup_table
 from medino.data.readers.dicom_values import numbers
 
 

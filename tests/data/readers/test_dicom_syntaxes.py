@@ -192,6 +192,39 @@ def test_one_bit_pixels_are_unpacked_where_a_frame_begins_inside_a_byte(write_di
         np.testing.assert_array_equal(values_of(path, frame)[0], frames[frame])
 
 
+@pytest.mark.parametrize("values", [UNSIGNED, SIGNED], ids=["unsigned", "signed"])
+def test_cells_of_twelve_bits_are_unpacked(write_dicom, values: np.ndarray) -> None:
+    frames = np.stack([values[:3, :5], values[5:8, 7:12]])
+    bits = np.unpackbits(frames.ravel().astype("<u2").view(np.uint8).reshape(-1, 2), axis=1, bitorder="little")
+    packed = np.packbits(bits[:, :12].ravel(), bitorder="little").tobytes()
+    facts = {"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11}
+    path = write_dicom(frames, **facts, PixelData=packed + bytes(len(packed) % 2))
+    for frame in range(2):
+        np.testing.assert_array_equal(values_of(path, frame)[0], frames[frame])
+    if values is UNSIGNED:
+        path = write_dicom(UNSIGNED, **facts, PixelData=pack_twelve(UNSIGNED))
+        np.testing.assert_array_equal(values_of(path)[0], UNSIGNED)
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0], UNSIGNED)
+
+
+def pack_twelve(values: np.ndarray) -> bytes:
+    """Two values in three bytes, written out."""
+    low, high = values.ravel()[::2].astype(int), values.ravel()[1::2].astype(int)
+    return np.stack([low & 255, low >> 8 | (high & 15) << 4, high >> 4], axis=1).astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize("values", [UNSIGNED, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("syntax", [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless])
+def test_what_pydicom_encodes_with_twelve_of_sixteen_bits_comes_out(
+    write_dicom, syntax: str, values: np.ndarray
+) -> None:
+    path = write_dicom(values, BitsStored=12, HighBit=11)
+    dataset = dcmread(path)
+    dataset.compress(syntax)
+    dataset.save_as(path)
+    np.testing.assert_array_equal(values_of(path)[0], values)
+
+
 def test_pixel_data_that_was_decompressed_under_its_old_transfer_syntax_is_read_as_it_lies(shared_data: Path) -> None:
     path = shared_data / "dicom_zoo" / "nema-enhanced-multiframe__dicom-ts-issues__20-wrong-transfer-syntax.dcm"
     expected = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))

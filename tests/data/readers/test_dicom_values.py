@@ -237,6 +237,27 @@ def test_a_palette_gives_its_entries_and_its_ends_beyond(write_dicom, first: int
     assert pixels.full_range == (0, 65535)
 
 
+def test_a_palette_of_more_than_256_entries_of_8_bits_is_looked_up_to_its_end(write_dicom) -> None:
+    stored = np.array([[0, 300, 1023, 4000]], np.uint16)
+    facts: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    shades = (np.arange(1024) // 4).astype(np.uint8)
+    for name in ("Red", "Green", "Blue"):
+        facts[f"{name}PaletteColorLookupTableDescriptor"] = [1024, 0, 8]
+        facts[f"{name}PaletteColorLookupTableData"] = shades.tobytes()
+    pixels = pixels_of(write_dicom(stored, **facts))
+    assert pixels.values[2, 0].tolist() == [0, 75, 255, 255]
+    assert pixels.full_range == (0, 255)
+
+
+def test_a_palette_that_lacks_entries_is_said_in_words(write_dicom) -> None:
+    facts: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name in ("Red", "Green", "Blue"):
+        facts[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        facts[f"{name}PaletteColorLookupTableData"] = bytes(100)
+    with pytest.raises(UnreadableImageError, match="lookup table"):
+        pixels_of(write_dicom(VALUES, **facts))
+
+
 def test_a_segmented_palette_is_expanded(write_dicom) -> None:
     stored = np.arange(8, dtype=np.uint8)[None]
     # PS3.3 C.7.9.2: a discrete segment of two entries, then a linear one of six that ends at 7000.
