@@ -107,8 +107,9 @@ def _record(manifest: Manifest, volume: Volume) -> VolumeRecord:
         stack=volume.stack,
         slices=len(volume.rows),
         units="HU" if first.modality == "CT" else None,
-        tilt_degrees=found.tilt if found else None,
-        steps_mm=found.steps.tolist() if found else None,
+        # The manifest keeps positions with seven digits.
+        tilt_degrees=round(found.tilt, 3) if found else None,
+        steps_mm=found.steps.round(3).tolist() if found else None,
         problems=[problem.words for problem in volume.problems] or None,
     )
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from medino.data.manifest import Manifest
 from medino.data.volumes.arrangement import Arrangement, arrange, levels_of, normal_of
-from medino.data.volumes.parting import known_parts, part
+from medino.data.volumes.parting import known_parts, part, part_interleaved
 from medino.data.volumes.problems import Problem, of_arrangement, of_series, of_thickness
 
 SAME_ORIENTATION = 1e-3
@@ -106,9 +106,17 @@ def _of_group(columns: _Columns, rows: np.ndarray, problems: list[Problem]) -> I
     """The volumes among slices of one size, spacing and orientation."""
     along = columns.position[rows] @ columns.normal[rows[0]]
     levels = levels_of(along)
-    rows, levels = (array[np.argsort(levels, kind="stable")] for array in (rows, levels))
+    order = np.argsort(levels, kind="stable")
+    rows, levels = rows[order], levels[order]
     if levels[-1] + 1 == len(rows):
-        yield _volume(columns, rows, None, problems)
+        volume = _volume(columns, rows, None, problems)
+        uneven = volume.arrangement is not None and not volume.arrangement.even
+        found = part_interleaved(along[order], _known(columns, rows)) if uneven else None
+        if found is None:
+            yield volume
+        else:
+            parts, words = found
+            yield from (_volume(columns, rows[parts == code], word, problems) for code, word in enumerate(words))
         return
     kept = _without_copies(columns, rows, levels)
     if not kept.all():

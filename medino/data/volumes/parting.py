@@ -1,10 +1,12 @@
 """Slices that lie at one place, told apart: by echo, b-value, phase, or whatever truly parts them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from medino.data.stack import ORDERED, PARTS, stack_parts
+from medino.data.volumes.arrangement import arrange
 
 ALL_PARTS = (*PARTS, "thickness", "file")
 """What can part volumes, the most telling first: what a stack says, then the slices' thickness, then their file."""
@@ -40,6 +42,32 @@ def part(levels: np.ndarray, known: Mapping[str, np.ndarray]) -> tuple[np.ndarra
     return parts, words
 
 
+def part_interleaved(along: np.ndarray, known: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]] | None:
+    """Part slices of uneven distances that are several volumes, one lying between the slices of the other.
+
+    Two reconstructions of one scan are such volumes where their slices nowhere meet. What parts them must leave only
+    even volumes of three slices or more; volumes that lie one behind the other are left together: there, a gap between
+    them, or slices of two thicknesses, are what a person should know.
+
+    Args:
+        along: positions along the normal, (N,) mm.
+        known: as `part` takes them.
+
+    Returns:
+        As `part` does; None where nothing parts them so.
+    """
+    for name in (name for name in ALL_PARTS if name in known):
+        distinct = sorted(set(known[name]), key=_in_order)
+        if not 2 <= len(distinct) <= len(along) // 3 or None in distinct:
+            continue
+        codes = np.array([distinct.index(value) for value in known[name]])
+        places = sorted((np.sort(along[codes == code]) for code in range(len(distinct))), key=lambda each: each[0])
+        between = all(later[0] < earlier[-1] for earlier, later in pairwise(places))
+        if between and all(len(each) > 2 and _even(each) for each in places):
+            return codes, [f"{name} {value}" for value in distinct]
+    return None
+
+
 def known_parts(stacks: Sequence[str | None]) -> dict[str, np.ndarray]:
     """What stacks' texts say, by name: (N,) objects, None where one does not say it."""
     parsed = {text: stack_parts(text) for text in set(stacks)}
@@ -66,6 +94,11 @@ def _parted(levels: np.ndarray, values: np.ndarray, ordered: bool) -> tuple[np.n
     codes = np.empty(len(levels), dtype=np.int64)
     codes[order] = ranks
     return codes, [f"no. {rank + 1}" for rank in range(counts.max())]
+
+
+def _even(along: np.ndarray) -> bool:
+    """Whether sorted positions are evenly spaced."""
+    return arrange(np.outer(along, [0.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0])).even
 
 
 def _in_order(value: object) -> tuple[bool, float, str]:

@@ -147,6 +147,23 @@ def test_mixed_sizes_and_spacings_are_parted_and_named() -> None:
     assert all({"sizes", "spacings"} <= _kinds(volume) and volume.sound for volume in found)
 
 
+def test_thick_slices_between_thin_ones_are_a_volume_of_their_own() -> None:
+    rows = [slice_row([0, 0, z], slice_thickness_mm=1.0) for z in range(12)]
+    rows += [slice_row([0, 0, 0.5 + 3 * z], slice_thickness_mm=3.0) for z in range(4)]
+    found = find_volumes(manifest_of(shuffled(rows)))
+
+    assert {(volume.stack, len(volume.rows)) for volume in found} == {("thickness 1 mm", 12), ("thickness 3 mm", 4)}
+    assert all(volume.sound for volume in found)
+
+
+def test_slices_that_follow_each_other_in_two_distances_stay_together() -> None:
+    rows = [slice_row([0, 0, z], slice_thickness_mm=1.0) for z in range(6)]
+    rows += [slice_row([0, 0, 7 + 3 * z], slice_thickness_mm=3.0) for z in range(4)]
+    (volume,) = find_volumes(manifest_of(shuffled(rows)))
+
+    assert _kinds(volume) == {"gaps", "thickness"}
+
+
 def test_a_missing_slice_is_a_gap() -> None:
     rows = [slice_row([0, 0, 2.5 * z]) for z in range(6) if z != 3]
     (volume,) = find_volumes(manifest_of(rows))
