@@ -1,6 +1,5 @@
 """Places for shards: a folder on this machine, or any location that fsspec knows, by its URL (`s3://bucket/folder`)."""
 
-import errno
 import hashlib
 import os
 from pathlib import Path
@@ -15,8 +14,6 @@ from medino.data.source import Source
 CACHE_VARIABLE = "MEDINO_CACHE"
 """Environment variable with the folder that shards from elsewhere are kept in, whole, once they were asked for. Without
 it single rows are read over the network."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_remote(location: str) -> bool:
@@ -97,7 +94,7 @@ def write_bytes(root: Path | str, name: str, data: pa.Buffer) -> None:
     Elsewhere an upload that was cut off may leave a part, as the location's own rules are.
 
     Raises:
-        MedinoError: the place is full or can't be written.
+        MedinoError: the place is full or can't be written; what was written before is kept.
     """
     try:
         if isinstance(root, Path):
@@ -107,16 +104,22 @@ def write_bytes(root: Path | str, name: str, data: pa.Buffer) -> None:
             system, below = file_system(f"{root}/{name}")
             system.makedirs(below.rsplit("/", 1)[0], exist_ok=True)
             system.pipe_file(below, data.to_pybytes())
+    except MedinoError:
+        raise
     except Exception as error:
         # Each file system elsewhere raises its own.
-        if isinstance(root, Path) and not isinstance(error, OSError):
-            raise
-        full = isinstance(error, OSError) and error.errno in _FULL
         reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
         raise MedinoError(
-            f"the location {root} {'is full' if full else f'cannot be written ({reason})'}; "
-            f"{'make room' if full else 'mend that'} and start the same command again: what is finished there is kept"
+            f"the location {root} can't be written ({reason}); mend that and start the same command again: what is "
+            "finished there is kept"
         ) from error
+
+
+def remove_parts(root: Path | str) -> None:
+    """Remove what a process that was killed has left of files that it was writing in a folder."""
+    if isinstance(root, Path):
+        for part in root.glob(".*.arrow.*.part"):
+            part.unlink(missing_ok=True)
 
 
 def local_copy(url: str) -> Path | None:

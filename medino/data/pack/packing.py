@@ -14,7 +14,7 @@ from pathlib import Path
 
 from medino.core import InputError, UnreadableImageError
 from medino.data.dataset import sample_mask
-from medino.data.location import as_root, file_names, file_size, located, write_bytes
+from medino.data.location import as_root, file_names, file_size, located, remove_parts, write_bytes
 from medino.data.manifest import Manifest
 from medino.data.pack.packed_manifest import packed_manifest
 from medino.data.pack.plan import PackPlan, Part
@@ -93,6 +93,7 @@ def pack_manifest(plan: PackPlan, location: str, workers: int | Workers = 1) -> 
     """
     manifest, root = plan.manifest, as_root(location)
     manifest.check_roots()
+    remove_parts(root)
     outcomes = _finished(plan, root)
     found = len(outcomes)
     missing = [part for part in plan.parts if part.number not in outcomes]

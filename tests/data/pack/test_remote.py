@@ -198,12 +198,12 @@ def test_a_protocol_that_nobody_knows_is_refused(cohort: Manifest) -> None:
 
 
 def test_a_location_that_cannot_be_written_is_refused(cohort: Manifest, served: Manifest) -> None:
-    with pytest.raises(MedinoError, match=r"cannot be written .* what is finished there is kept"):
+    with pytest.raises(MedinoError, match=r"can't be written .* what is finished there is kept"):
         pack_manifest(PackPlan(cohort, 77), str(served.roots[0]).replace("/packed", "/elsewhere"))
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(cohort: Manifest, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(MedinoError, match="cannot be written"):
+    with pytest.raises(MedinoError, match="can't be written"):
         pack_manifest(PackPlan(cohort), str(tmp_path / "closed" / "out"))
