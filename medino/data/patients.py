@@ -20,6 +20,11 @@ class Codes:
     values: pa.Array
 
     @classmethod
+    def none(cls, count: int) -> "Codes":
+        """A column of nothing."""
+        return cls(np.full(count, -1, dtype=np.int32), pa.array([], type=pa.string()))
+
+    @classmethod
     def of(cls, column: "pa.Array | Sequence[str | None]") -> "Codes":
         """The codes of a column of text, which may be one of Arrow's dictionaries."""
         array = column if isinstance(column, pa.Array) else pa.array(column, type=pa.string())
@@ -29,7 +34,7 @@ class Codes:
     def filled(self, others: "Codes") -> "Codes":
         """These, with the others' value where there is none; equal texts have equal numbers."""
         values = pa.concat_arrays([self.values, others.values]).dictionary_encode()
-        number_of = np.append(values.indices.to_numpy(), -1)
+        number_of = np.append(values.indices.to_numpy(), np.int32(-1)).astype(np.int32)
         shifted = np.where(others.numbers >= 0, others.numbers + len(self.values), -1)
         return Codes(number_of[np.where(self.numbers >= 0, self.numbers, shifted)], values.dictionary)
 

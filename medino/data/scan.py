@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from medino import __version__
@@ -40,6 +41,7 @@ def scan(
     labels: str | Path | None = None,
     label_column: str | None = None,
     masks: str | Path | None = None,
+    mask_pattern: str | None = None,
     key: str | Path | IdentityKey | None = None,
     verify: bool = False,
     plane: int | str = "axial",
@@ -60,6 +62,8 @@ def scan(
         labels: a CSV file with labels (see `medino.data.labels`).
         label_column: the column of `labels` with the labels, where it has another name than `label`.
         masks: a folder with a mask for each image, named like it.
+        mask_pattern: where among the scanned files the mask of an image lies, such as `{stem}_seg.nii.gz` (see
+            `medino.data.label_volumes`, also for the label volumes that are found without it).
         key: the key for hashing identifiers, or its file, which is made if it is not there; None draws a key that is
             kept nowhere, so that no other manifest's patients can be compared with these.
         verify: decode every pixel, and move what fails to the rejects.
@@ -112,6 +116,8 @@ def scan(
     kept = Journal(None if journal is None else Path(journal), facts, before_writing=keep_key)
     try:
         _read_headers(found.files, kept, secret, settings, who)
+        # What was needed for the walk is given back: Arrow keeps it otherwise.
+        pa.default_memory_pool().release_unused()
         rows = Rows(found.files, kept.parts(), min_side)
         rejects = found.rejects + rows.rejects
         if not len(rows):
@@ -138,6 +144,11 @@ def scan(
             manifest = with_segmentations(manifest, secret, who, notes)
             if not len(manifest):
                 raise _nothing_readable(manifest.rejects)
+        if mask_pattern is not None or "nifti" in pc.unique(manifest.table["format"]).to_pylist():
+            # Imported late, as reading volumes brings torch.
+            from medino.data.label_volumes import with_label_volumes
+
+            manifest = with_label_volumes(manifest, mask_pattern, notes)
         manifest = _finished(manifest, who, verify, split_fractions, seed, notes)
         keep_key()
         kept.finish()

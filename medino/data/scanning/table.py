@@ -78,10 +78,10 @@ def _of_files(
         study=study,
     )
     owners = without_constant_patient(owners, notes)
-    found = _joined(rows, roots, key, labels, owners, notes)
-    given = Codes.of([row.patient if row else None for row in found])
+    found = [] if labels is None else _joined(rows, roots, key, labels, owners, notes)
+    given = Codes.none(rows.images) if labels is None else Codes.of([row.patient if row else None for row in found])
     patient, unit = settle_patients(owners, given, hash_of_files, notes)
-    return {
+    columns = {
         "root": rows.of_rows(rows.files("root")),
         "path": rows.of_rows(rows.files("path")),
         "member": rows.of_rows(rows.files("member")),
@@ -89,9 +89,11 @@ def _of_files(
         "patient_unit": rows.of_rows(unit.array()),
         "study": rows.of_rows(_or_file(study, hash_of_files)),
         "series": rows.of_rows(_or_file(Codes.of(rows.of_images("series")), hash_of_files)),
-        "label": rows.of_rows(Codes.of([row.label if row else None for row in found]).array()),
-        "split": rows.of_rows(Codes.of([row.split if row else None for row in found]).array()),
     }
+    if labels is not None:
+        columns["label"] = rows.of_rows(Codes.of([row.label if row else None for row in found]).array())
+        columns["split"] = rows.of_rows(Codes.of([row.split if row else None for row in found]).array())
+    return columns
 
 
 def _or_file(codes: Codes, hash_of_files: Any) -> pa.Array:
@@ -104,18 +106,16 @@ def _or_file(codes: Codes, hash_of_files: Any) -> pa.Array:
 
 def _by_pattern(rows: Rows, key: IdentityKey, pattern: re.Pattern[str] | None) -> Codes:
     if pattern is None:
-        return Codes(np.full(len(rows.images), -1, dtype=np.int32), pa.array([], type=pa.string()))
+        return Codes.none(rows.images)
     found = (pattern.search(place_of(path, member)) for _, path, member in rows.places())
     names = (clean(match[1]) if match else "" for match in found)
     return Codes.of([key.hash("patient", name) if name else None for name in names])
 
 
 def _joined(
-    rows: Rows, roots: list[Path], key: IdentityKey, labels: LabelTable | None, owners: Owners, notes: list[str]
+    rows: Rows, roots: list[Path], key: IdentityKey, labels: LabelTable, owners: Owners, notes: list[str]
 ) -> list[LabelRow | None]:
     """The labels' row of each image file."""
-    if labels is None:
-        return [None] * len(rows.images)
     found, unmatched = labels.join(_join_keys(rows, roots, key, labels.kind, owners.told))
     if unmatched:
         notes.append(f"{unmatched} of {len(labels.rows)} rows of the labels mean no readable image")
