@@ -159,7 +159,7 @@ def read_instance(path: Path) -> Instance:
         )
     if min(instance.width, instance.height, instance.tile_width, instance.tile_height) < 1:
         raise UnreadableImageError("the header of the slide says that it has no pixels")
-    if instance.places is None and instance.frames != instance.grid[0] * instance.grid[1]:
+    if not _states_places(dataset) and instance.frames != instance.grid[0] * instance.grid[1]:
         raise UnreadableImageError("the slide has not as many tiles as its size needs")
     return instance
 
@@ -175,8 +175,10 @@ def _shared(dataset: Dataset, name: str) -> Dataset:
 
 def _places(dataset: Dataset, frames: int) -> tuple[tuple[int, int], ...] | None:
     """Left and top of each frame from 0, where the header gives them (PS3.3 C.8.12.14) or says TILED_FULL."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    if len(groups) == frames and all(group.get("PlanePositionSlideSequence") for group in groups):
+    if _states_places(dataset):
+        groups = dataset.PerFrameFunctionalGroupsSequence
+        if len(groups) != frames:
+            raise UnreadableImageError("the slide does not say where each of its tiles lies")
         slides = [group.PlanePositionSlideSequence[0] for group in groups]
         return tuple(
             (int(each.ColumnPositionInTotalImagePixelMatrix) - 1, int(each.RowPositionInTotalImagePixelMatrix) - 1)
@@ -185,6 +187,12 @@ def _places(dataset: Dataset, frames: int) -> tuple[tuple[int, int], ...] | None
     if dataset.get("DimensionOrganizationType") != "TILED_FULL":
         return None
     return _in_rows(int(dataset.TotalPixelMatrixColumns), int(dataset.Columns), int(dataset.Rows), frames)
+
+
+def _states_places(dataset: Dataset) -> bool:
+    """Whether each tile's place is in the header."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    return len(groups) > 0 and all(group.get("PlanePositionSlideSequence") for group in groups)
 
 
 def _in_rows(width: int, tile_width: int, tile_height: int, frames: int) -> tuple[tuple[int, int], ...]:

@@ -12,6 +12,9 @@ from medino.data.source import Source
 MAX_OPEN = 8
 """Slides that a process keeps open."""
 
+MAX_SIDE = 2**20
+"""Longest side of a slide, pixels: 26 cm at 0.25 micrometres. Beyond it a header is wrong, or hostile."""
+
 
 def open_slide(source: Source) -> Slide:
     """A slide, opened when it is first asked for.
@@ -30,4 +33,7 @@ def _opened(source: Source, stamp: tuple[int, int], process: int) -> Slide:
     """`stamp` keeps a rewritten file from the cache."""
     with source.open() as file:
         dicom = file.read(132)[128:] == b"DICM"
-    return DicomSlide(source) if dicom else OpenSlideFile(source)
+    slide = DicomSlide(source) if dicom else OpenSlideFile(source)
+    if max(max(level.width, level.height) for level in slide.levels) > MAX_SIDE:
+        raise UnreadableImageError("the header says that the slide is more than a million pixels wide or high")
+    return slide

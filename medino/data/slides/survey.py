@@ -17,14 +17,15 @@ from medino.data.workers.limits import next_frame
 THUMBNAIL_MPP = 8.0
 """Micrometres per pixel of the thumbnail for finding tissue: 1.25x, as in TIAToolbox (Pocock et al. 2022)."""
 
-THUMBNAIL_SIDE = 1024
-"""The longer side of the thumbnail at least, pixels: small fields are looked at more finely."""
+THUMBNAIL_SIDES = (1024, 4096)
+"""The longer side of the thumbnail in pixels, least and most: small fields are looked at more finely, and a header that
+is wrong about the size of a pixel takes no more memory than this."""
 
 UNKNOWN_MPP = 0.25
 """Taken for the full resolution where nobody knows it, for the sizes of thumbnail, specks and holes alone."""
 
-SPECK_MM2 = 0.01
-"""Connected tissue below this area (100 micrometres square) is a speck; chosen by looking at our tests' slides."""
+SPECK_MM2 = 0.0025
+"""Connected tissue below this area (50 micrometres square) is a speck; chosen by looking at our tests' slides."""
 
 HOLE_SHARE = 0.25
 """Holes of up to this part of a tile (vessels, glands, fat cells) belong to the tissue; larger ones could empty it."""
@@ -66,7 +67,8 @@ def survey(slide: Slide, tiles: Tiles) -> Survey:
     grid = grid_on(slide, tiles)
     mpp = sum(slide.mpp) / 2 if slide.mpp else tiles.assumed_mpp or UNKNOWN_MPP
     longer = max(slide.levels[0].width, slide.levels[0].height)
-    thumbnail = read_thumbnail(slide, min(THUMBNAIL_MPP / mpp, longer / THUMBNAIL_SIDE))
+    least, most = THUMBNAIL_SIDES
+    thumbnail = read_thumbnail(slide, max(min(THUMBNAIL_MPP / mpp, longer / least), longer / most))
     pixel_mm = mpp / 1000 * math.sqrt(thumbnail.across * thumbnail.down)
     tile_pixels = grid.side**2 / (thumbnail.across * thumbnail.down)
     found = find_tissue(
