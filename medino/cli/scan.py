@@ -36,6 +36,12 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--label_column", type=str | None, help="the CSV's column with the labels [label]")
     parser.add_argument("--masks", type=str | None, help="folder with a mask for each image, named like it")
     parser.add_argument(
+        "--mask_pattern",
+        type=str | None,
+        help="where among the scanned files the mask of an image lies, from its folder: {stem}_seg.nii.gz or "
+        "../masks/{stem}.png. Label volumes of a dataset.json, or in a folder labels beside images, are found without",
+    )
+    parser.add_argument(
         "--key",
         type=str | None,
         help="file with the secret that identifiers are hashed with; made if it is not there "
@@ -89,6 +95,7 @@ def run(config: Namespace) -> None:
         labels=config.labels,
         label_column=config.label_column,
         masks=config.masks,
+        mask_pattern=config.mask_pattern,
         key=config.key or output.parent / KEY_NAME,
         verify=config.verify,
         plane=config.plane,

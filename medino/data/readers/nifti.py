@@ -46,8 +46,17 @@ _TO_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
 @dataclass(frozen=True)
-class _Geometry:
-    """A NIfTI header in canonical orientation: voxels along x, y, z, number of volumes, affine to mm."""
+class Placement:
+    """A NIfTI header in canonical orientation.
+
+    Attributes:
+        shape: voxels along x, y, z.
+        volumes: how many the file holds.
+        affine: (4, 4) from voxels to mm, x to the right, y to the front, z to the head.
+        dtype: of the stored voxels.
+        orientation: what turns stored axes into the canonical ones (nibabel).
+        scale: slope and intercept.
+    """
 
     shape: tuple[int, int, int]
     volumes: int
@@ -74,7 +83,7 @@ class _Volume:
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The slices of a volume from its header alone; see `medino.data.readers.describe`."""
     plane = _checked(settings.plane)
-    geometry = _geometry(source)
+    geometry = _read_placement(source)
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     size = geometry.spacing
     normal = geometry.affine[:3, plane] / size[plane]
@@ -106,7 +115,7 @@ def read(source: Source, sample: Sample) -> Pixels:
         UnreadableImageError: the volume can't be read, or holds NaN or infinite values anywhere.
     """
     plane = _checked(sample.plane)
-    geometry = _known_geometry(source)
+    geometry = placement(source)
     values, volume = _slice(source, geometry, sample.frame, plane)
     if geometry.dtype.kind in "iu" and geometry.dtype.itemsize <= 2:
         limits = np.iinfo(geometry.dtype)
@@ -129,7 +138,7 @@ def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     Raises:
         UnreadableImageError: the volume can't be read, or its values are no whole numbers.
     """
-    values, _ = _slice(source, _known_geometry(source), frame, _checked(plane))
+    values, _ = _slice(source, placement(source), frame, _checked(plane))
     whole = np.rint(values) if values.dtype.kind == "f" else values
     if not np.array_equal(whole, values) or whole.max() > np.iinfo(np.int64).max:
         raise UnreadableImageError("the mask holds values that are not whole numbers: it is no label volume")
@@ -144,7 +153,7 @@ def _checked(plane: int | None) -> int:
     return plane
 
 
-def _geometry(source: Source) -> _Geometry:
+def _read_placement(source: Source) -> Placement:
     with decoding("the NIfTI header"), _opened(source) as image:
         shape, dtype = tuple(image.shape), image.get_data_dtype()
         # A last axis of one value is how some tools write a 3-D volume.
@@ -166,7 +175,7 @@ def _geometry(source: Source) -> _Geometry:
         if _least_bytes(image) > _voxels_of(source).size():
             raise UnreadableImageError("the file is shorter than its header says: truncated or damaged")
         slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
-        return _Geometry(
+        return Placement(
             shape=(int(canonical[0]), int(canonical[1]), int(canonical[2])),
             volumes=int(shape[3]) if len(shape) == 4 else 1,
             affine=affine,
@@ -176,15 +185,20 @@ def _geometry(source: Source) -> _Geometry:
         )
 
 
-def _known_geometry(source: Source) -> _Geometry:
+def placement(source: Source) -> Placement:
+    """How large a volume is and where it lies, from its header.
+
+    Raises:
+        UnreadableImageError: the header can't be read.
+    """
     with decoding("the file"):
         stamp = source.stamp
-    return _kept_geometry(source, stamp)
+    return _kept_placement(source, stamp)
 
 
 @lru_cache(maxsize=1024)
-def _kept_geometry(source: Source, stamp: tuple[int, int]) -> _Geometry:
-    return _geometry(source)
+def _kept_placement(source: Source, stamp: tuple[int, int]) -> Placement:
+    return _read_placement(source)
 
 
 @contextmanager
@@ -245,7 +259,7 @@ def _least_bytes(image: Nifti1Pair) -> int:
     return plain // _GZIP_RATIO if isinstance(image.file_map["image"].fileobj, gzip.GzipFile) else plain
 
 
-def _slice(source: Source, geometry: _Geometry, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
+def _slice(source: Source, geometry: Placement, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
     """Slice `frame` as (rows, columns), and the volume that it is of."""
     slices = geometry.shape[plane]
     if not 0 <= frame < slices * geometry.volumes:
@@ -259,7 +273,7 @@ def _slice(source: Source, geometry: _Geometry, frame: int, plane: int) -> tuple
 _KEPT: ByteCache[_Volume] = ByteCache(_KEPT_BYTES)
 
 
-def _volume(source: Source, geometry: _Geometry, index: int) -> _Volume:
+def _volume(source: Source, geometry: Placement, index: int) -> _Volume:
     """Volume `index` of a file."""
     with _opened(source) as image:
         shape = image.shape[:3]
