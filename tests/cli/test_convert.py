@@ -9,6 +9,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from archive_files import write_dicom, write_nifti
+from segmentation_files import item
 
 from medino.cli.main import main
 
@@ -127,6 +128,45 @@ def test_a_deskewed_volume_is_one_that_itk_reads(shared_data: Path, tmp_path: Pa
     np.testing.assert_allclose(found, np.rint(found), atol=1e-3)
     value = image.GetPixel(*(round(index) for index in found))
     assert value == pytest.approx(header.pixel_array[250, 250] * header.RescaleSlope + header.RescaleIntercept, abs=0.1)
+
+
+def test_the_frames_of_a_dose_grid_become_one_volume(shared_data: Path, tmp_path: Path) -> None:
+    file = next((shared_data / "dicom_zoo").glob("*__rtdose.dcm"))
+    assert main(["convert", str(file), "-o", str(tmp_path)]) == 0
+    image, header = nibabel.load(_written(tmp_path)[0]), pydicom.dcmread(file)
+
+    for index, offset in enumerate(header.GridFrameOffsetVector):
+        expected = np.add(header.ImagePositionPatient, [0, 0, offset])
+        np.testing.assert_allclose(_lps(image, (0, 0, index)), expected, atol=1e-3)
+    dose = header.pixel_array * float(header.DoseGridScaling)
+    np.testing.assert_allclose(image.get_fdata().transpose(2, 1, 0), dose, rtol=1e-6)
+
+
+def test_an_enhanced_file_of_two_echoes_becomes_two_volumes_in_their_order(tmp_path: Path) -> None:
+    places = [(echo, index) for index in (2, 0, 3, 1) for echo in (2, 1)]
+    groups = []
+    for echo, index in places:
+        group = pydicom.Dataset()
+        group.PlanePositionSequence = item(ImagePositionPatient=[0, 0, 3 * index])
+        group.PlaneOrientationSequence = item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+        group.PixelMeasuresSequence = item(PixelSpacing=[1, 1], SliceThickness=3)
+        group.MREchoSequence = item(EffectiveEchoTime=10.0 * echo)
+        groups.append(group)
+    file = write_dicom(
+        tmp_path / "enhanced.dcm", Modality="MR", PerFrameFunctionalGroupsSequence=pydicom.Sequence(groups)
+    )
+    dataset = pydicom.dcmread(file)
+    dataset.NumberOfFrames = len(places)
+    dataset.PixelData = b"".join(bytes([10 * echo + index]) * 48 for echo, index in places)
+    dataset.save_as(file)
+    assert main(["convert", str(file), "-o", str(tmp_path / "out")]) == 0
+
+    found = {}
+    for record in _table(tmp_path / "out"):
+        image = nibabel.load(tmp_path / "out" / record["file"])
+        found[record["stack"]] = np.asarray(image.dataobj)[0, 0].tolist()
+        np.testing.assert_allclose(image.affine[:3, 2], [0, 0, 3])
+    assert found == {"echo time 10": [10, 11, 12, 13], "echo time 20": [20, 21, 22, 23]}
 
 
 def test_a_manifest_is_converted_like_its_folder(tmp_path: Path) -> None:

@@ -57,10 +57,9 @@ def part_interleaved(along: np.ndarray, known: Mapping[str, np.ndarray]) -> tupl
         As `part` does; None where nothing parts them so.
     """
     for name in (name for name in ALL_PARTS if name in known):
-        distinct = sorted(set(known[name]), key=_in_order)
+        distinct, codes = _coded(known[name])
         if not 2 <= len(distinct) <= len(along) // 3 or None in distinct:
             continue
-        codes = np.array([distinct.index(value) for value in known[name]])
         places = sorted((np.sort(along[codes == code]) for code in range(len(distinct))), key=lambda each: each[0])
         between = all(later[0] < earlier[-1] for earlier, later in pairwise(places))
         if between and all(len(each) > 2 and _even(each) for each in places):
@@ -80,8 +79,7 @@ def _parted(levels: np.ndarray, values: np.ndarray, ordered: bool) -> tuple[np.n
     counts = np.unique(levels, return_counts=True)[1]
     if counts.max() == 1:
         return None
-    distinct = sorted(set(values), key=_in_order)
-    codes = np.array([distinct.index(value) for value in values] if len(distinct) <= counts.max() else [])
+    distinct, codes = _coded(values)
     if 1 < len(distinct) <= counts.max():
         parted = len(np.unique(np.stack([levels, codes]), axis=1).T) > len(counts)
         return (codes, ["unknown" if value is None else str(value) for value in distinct]) if parted else None
@@ -94,6 +92,13 @@ def _parted(levels: np.ndarray, values: np.ndarray, ordered: bool) -> tuple[np.n
     codes = np.empty(len(levels), dtype=np.int64)
     codes[order] = ranks
     return codes, [f"no. {rank + 1}" for rank in range(counts.max())]
+
+
+def _coded(values: np.ndarray) -> tuple[list[object], np.ndarray]:
+    """The distinct values in order, and for each value the number of it."""
+    distinct = sorted(set(values), key=_in_order)
+    number = {value: index for index, value in enumerate(distinct)}
+    return distinct, np.array([number[value] for value in values], dtype=np.int64)
 
 
 def _even(along: np.ndarray) -> bool:
