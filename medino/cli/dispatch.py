@@ -31,7 +31,8 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
             else:
                 module = import_module(f"medino.cli.{verb}")
                 parser = verb_parser(verb, module.configure)
-                module.run(parser.parse_args(with_underscores(words)))
+                # A verb that answers a question says its answer by its status; the others return nothing.
+                return module.run(parser.parse_args(with_underscores(words))) or 0
     except MedinoError as error:
         print(f"medino {verb}: error: {error}", file=sys.stderr)
         return error.exit_status

@@ -7,6 +7,8 @@ VERBS = {
     "scan": "headers of DICOM, NIfTI, PNG, JPEG and TIFF files to a manifest",
     "pack": "decode a manifest's images once, resized and compressed, into shards that training reads fast",
     "convert": "volumes of DICOM series to NIfTI files",
+    "check": "find leaks: copies across patients and splits, labels that the scanner or the file's size gives away",
+    "curate": "a manifest without blank, clipped and repeated images, balanced by clusters of features",
     "fit": "train: pretraining or segmentation, as the configuration says (LightningCLI)",
     "validate": "evaluate a checkpoint on the validation patients (LightningCLI)",
     "test": "evaluate a checkpoint on the test patients (LightningCLI)",
