@@ -6,18 +6,18 @@ import nibabel
 import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 
 def write_dicom(path: Path, *, size: tuple[int, int] = (6, 8), **tags: object) -> Path:
     """A grey image of one value; `tags` are set on top (PatientID, StudyInstanceUID, ...)."""
     dataset = Dataset()
-    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
     dataset.StudyInstanceUID = "1.2.3"
     dataset.SeriesInstanceUID = "1.2.3.4"
     dataset.Modality = "DX"
-    dataset.Manufacturer = "Acme"
+    dataset.Manufacturer = "SIEMENS"
     dataset.Rows, dataset.Columns = size
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = 8

@@ -82,7 +82,7 @@ def write_dicom_slide(
     dataset.SOPClassUID = VLWholeSlideMicroscopyImageStorage
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.PatientID = "1.2.3", "1.2.3.4", "P7"
-    dataset.Modality, dataset.Manufacturer = "SM", "Acme"
+    dataset.Modality, dataset.Manufacturer = "SM", "SIEMENS"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.DimensionOrganizationType = "TILED_FULL"
     dataset.TotalPixelMatrixColumns, dataset.TotalPixelMatrixRows = width, height

@@ -150,6 +150,12 @@ def scan(
 
             manifest = with_label_volumes(manifest, mask_pattern, notes)
         manifest = _finished(manifest, who, verify, split_fractions, seed, notes)
+        flagged = len(manifest) - manifest.table["burned_in"].null_count
+        if flagged:
+            notes.append(
+                f"{flagged} of {len(manifest)} images may show a name in their pixels (column burned_in says why); "
+                "look at them before anything made of them is handed on"
+            )
         keep_key()
         kept.finish()
     finally:

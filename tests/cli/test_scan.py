@@ -54,7 +54,7 @@ def test_the_summary_counts_images_patients_and_reasons(
         "lungs images files patients",
         "format dicom 4 4 2",
         "modality CT 4 4 2",
-        "manufacturer Acme 4 4 2",
+        "manufacturer Siemens 4 4 2",
         "rows x columns 6 x 8 4 4 2",
         "label ill 2 2 1",
         "a patient is the patient 4 4 2",

@@ -41,7 +41,7 @@ def test_every_file_becomes_rows_or_a_reject_with_a_reason(tmp_path: Path) -> No
 def test_the_header_of_a_dicom_file_fills_its_row(tmp_path: Path) -> None:
     write_dicom(tmp_path / "x.dcm", PatientID=" 7 ", PixelSpacing=[0.5, 0.25], BodyPartExamined="CHEST")
     row = scan([tmp_path], key=KEY).sample(0)
-    assert (row.format, row.modality, row.manufacturer, row.body_part) == ("dicom", "DX", "Acme", "CHEST")
+    assert (row.format, row.modality, row.manufacturer, row.body_part) == ("dicom", "DX", "Siemens", "CHEST")
     assert (row.rows, row.columns, row.spacing_row_mm, row.spacing_column_mm) == (6, 8, 0.5, 0.25)
     assert row.patient == KEY.hash("patient", "7")
     assert (row.study, row.series) == (KEY.hash("study", "1.2.3"), KEY.hash("series", "1.2.3.4"))

@@ -17,8 +17,10 @@ from pydicom.uid import (
 )
 
 from medino.core import UnreadableImageError
+from medino.data.readers import vocabulary
 from medino.data.readers.description import description
 from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, place
+from medino.data.readers.dicom_person import PERSON_TAGS, age, burned_in, sex, standard_uid
 from medino.data.readers.dicom_values import first_number
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
@@ -27,6 +29,7 @@ _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricIn
 _TAGS = [
     *_NEEDED,
     *GEOMETRY_TAGS,
+    *PERSON_TAGS,
     "SOPClassUID",
     "SOPInstanceUID",
     "AccessionNumber",
@@ -169,17 +172,20 @@ def describe_header(header: DicomHeader) -> list[dict[str, object]]:
     """One dict for each frame, as `medino.data.readers.describe` documents it."""
     image = {
         "format": "dicom",
-        "modality": header.code("Modality"),
-        "sop_class": header.code("SOPClassUID"),
+        "modality": vocabulary.modality(header.text("Modality")),
+        "sop_class": standard_uid(header.text("SOPClassUID")),
         "transfer_syntax": str(header.transfer_syntax),
         "photometric": header.text("PhotometricInterpretation"),
         "rows": header.whole("Rows", 0),
         "columns": header.whole("Columns", 0),
         "samples_per_pixel": 3 if header.colour else 1,
         "bits_stored": header.whole("BitsStored", header.whole("BitsAllocated", 0)),
-        "manufacturer": header.text("Manufacturer"),
-        "manufacturer_model": header.text("ManufacturerModelName"),
-        "body_part": header.code("BodyPartExamined"),
+        "age": age(header.text("PatientAge")),
+        "sex": sex(header.text("PatientSex")),
+        "burned_in": burned_in(header),
+        "manufacturer": vocabulary.manufacturer(header.text("Manufacturer")),
+        "manufacturer_model": vocabulary.scanner_model(header.text("ManufacturerModelName")),
+        "body_part": vocabulary.body_part(header.text("BodyPartExamined")),
         "patient_id": header.text("PatientID"),
         "study_uid": header.text("StudyInstanceUID"),
         "series_uid": header.text("SeriesInstanceUID"),
