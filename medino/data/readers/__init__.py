@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from medino.core import UnreadableImageError
+from medino.data.readers.failures import decoding
 from medino.data.readers.settings import DEFAULT_SETTINGS, PLANES, ReadSettings
 from medino.data.readers.sniffing import NOT_AN_IMAGE, sniff, why_no_image
 from medino.data.schema import Sample
@@ -97,7 +98,9 @@ def _is_slide(source: Source) -> bool:
     from medino.data.readers.dicom_header import read_header
     from medino.data.slides.dicom_slide import SOP_CLASS
 
-    return read_header(source).code("SOPClassUID") == SOP_CLASS
+    header = read_header(source)
+    with decoding("the header"):
+        return header.code("SOPClassUID") == SOP_CLASS
 
 
 def _reader(format: str | None) -> _Reader:
