@@ -8,6 +8,9 @@ from medino.data.readers import read_pixels
 from medino.data.volumes.find import Volume
 from medino.data.volumes.grid import Grid, affine_of, on_even_grid, upright
 
+MAX_VOXELS = 2**29
+"""Most voxels of a volume: two gigabytes of float32, 2000 slices of 512 x 512."""
+
 
 def why_not(manifest: Manifest, volume: Volume, resample: bool) -> str | None:
     """Why a volume can't be put together; None if it can.
@@ -22,6 +25,8 @@ def why_not(manifest: Manifest, volume: Volume, resample: bool) -> str | None:
     first = manifest.sample(int(volume.rows[0]))
     if first.samples_per_pixel != 1:
         reasons.append("the images are in colour")
+    if first.rows * first.columns * len(volume.rows) > MAX_VOXELS:
+        reasons.append("it has more voxels than can be held at once")
     if first.spacing_row_mm is None or first.spacing_column_mm is None:
         reasons.append("the pixel spacing is not known")
     return "; ".join(reasons) or None

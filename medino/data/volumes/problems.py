@@ -16,6 +16,10 @@ BLOCKING = ("gaps", "line", "duplicates", "single", "mosaic")
 """Problems that keep slices from being a sound volume; the others are dealt with, and said."""
 
 
+STEEPEST_TILT = 45.0
+"""Gantries tilt by 30 degrees at most; slices that are moved further, degrees, are no tilted volume."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something about a volume, or about the series that it is of, that a person should know.
@@ -37,7 +41,9 @@ class Problem:
 def of_arrangement(found: Arrangement) -> list[Problem]:
     """Tilt, gaps, and slices that lie on no line."""
     problems = []
-    if not found.straight:
+    if found.tilt > STEEPEST_TILT:
+        problems.append(Problem("line", f"the slices are moved sideways, {found.tilt:.0f} degrees off their normal"))
+    elif not found.straight:
         problems.append(Problem("line", f"the slices lie on no line: up to {found.off_line:.1f} mm beside it"))
     elif not found.even:
         # To a tenth of a millimetre, as the tolerance.
@@ -47,7 +53,7 @@ def of_arrangement(found: Arrangement) -> list[Problem]:
         problems.append(
             Problem("gaps", f"uneven distances from slice to slice: {shown}; even is within {found.tolerance:.2g} mm")
         )
-    if found.straight and found.tilted:
+    if found.straight and found.tilted and found.tilt <= STEEPEST_TILT:
         problems.append(Problem("tilt", f"the slices are sheared by a gantry tilt of {found.tilt:.1f} degrees"))
     return problems
 

@@ -188,6 +188,13 @@ def test_slices_that_lie_on_no_line_are_no_sound_volume() -> None:
     assert "line" in _kinds(volume)
 
 
+def test_slices_moved_sideways_more_than_on_are_no_sound_volume() -> None:
+    (volume,) = find_volumes(manifest_of(slice_row([3.0 * z, 0, z]) for z in range(8)))
+
+    assert not volume.sound
+    assert _words(volume, "line") == "the slices are moved sideways, 72 degrees off their normal"
+
+
 def test_series_are_never_mixed_and_unplaced_images_are_in_no_volume() -> None:
     rows = [slice_row([0, 0, z], series=series) for z in range(3) for series in ("a", "b")]
     rows += [slice_row([0, 0, 0], position_mm=None), slice_row([0, 0, 1], orientation=None)]
