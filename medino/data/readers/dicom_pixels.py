@@ -3,20 +3,17 @@
 import struct
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 from pydicom import dcmread
-from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
-    JPEGExtended12Bit,
-    RLELossless,
 )
 
 from medino.core import UnreadableImageError
+from medino.data.readers.dicom_decoders import decode_encapsulated
 from medino.data.readers.dicom_header import DicomHeader
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
@@ -71,20 +68,14 @@ def _decode(file: BinaryIO, header: DicomHeader, frame: int) -> np.ndarray:
         # Some archives decompress images and leave the transfer syntax as it was; an element of a defined length can't
         # be encapsulated.
         syntax = ExplicitVRLittleEndian
-    if syntax == JPEGExtended12Bit and options["bits_stored"] > 8:
-        # libjpeg as the plugins of pydicom build it reads 8 bits only; imagecodecs has the 12-bit build.
-        encoded = get_frame(
-            file, frame, number_of_frames=header.frames, extended_offsets=options.get("extended_offsets")
-        )
-        # What is lossy overshoots; nothing that was encoded lay above the stored bits.
-        return np.minimum(imagecodecs.jpeg_decode(encoded), 2 ** options["bits_stored"] - 1)
-    if options["bits_allocated"] in (1, 12) and grey and not syntax.is_encapsulated:
+    if syntax.is_encapsulated:
+        values, cells = decode_encapsulated(file, syntax, frame, options)
+        return _significant_bits(values, header) if cells and grey else values
+    if options["bits_allocated"] in (1, 12) and grey:
         return _significant_bits(_packed_cells(file, header, frame), header)
-    cells = grey and (not syntax.is_encapsulated or syntax == RLELossless)
-    if cells:
-        options["correct_unused_bits"] = False
+    options["correct_unused_bits"] = not grey
     values, _ = get_decoder(syntax).as_array(file, index=frame, **options)
-    return _significant_bits(values, header) if cells else values
+    return _significant_bits(values, header) if grey else values
 
 
 def _open_pixel_data(file: BinaryIO, header: DicomHeader) -> tuple[dict[str, Any], int]:
