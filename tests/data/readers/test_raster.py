@@ -170,3 +170,96 @@ def test_broken_files_are_said_in_words(tmp_path: Path) -> None:
     assert sniff(tmp_path / "notes.txt") is None
     with pytest.raises(UnreadableImageError, match="not a DICOM, NIfTI, PNG"):
         describe(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("compression", ["none", "lzw", "deflate", "packbits", "zstd", "lzma"])
+@pytest.mark.parametrize(("values", "bits"), [(GREY8, 8), (GREY16, 16), (RGB8, 8), (RGB16, 16)])
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}, {"bigtiff": True}, {"predictor": "horizontal"}])
+def test_tiffs_of_every_lossless_compression_and_layout_keep_every_value(
+    tmp_path: Path, compression: str, values: np.ndarray, bits: int, layout: dict[str, object]
+) -> None:
+    if "predictor" in layout and compression not in ("lzw", "deflate", "zstd"):
+        pytest.skip("TIFF has the predictor for LZW, deflate and Zstandard alone")
+    photometric = "rgb" if values.ndim == 3 else "minisblack"
+    encoded = imagecodecs.tiff_encode(values, compression=compression, photometric=photometric, **layout)
+    (tmp_path / "image.tif").write_bytes(encoded)
+    check(tmp_path / "image.tif", values, bits)
+
+
+@pytest.mark.parametrize(("values", "bits"), [(RGB8, 8), (RGB16, 16)])
+def test_colours_that_lie_apart_are_put_together(tmp_path: Path, values: np.ndarray, bits: int) -> None:
+    planes = np.ascontiguousarray(values.transpose(2, 0, 1))
+    encoded = imagecodecs.tiff_encode(planes, photometric="rgb", planarconfig="separate")
+    (tmp_path / "image.tif").write_bytes(encoded)
+    check(tmp_path / "image.tif", values, bits)
+
+
+def test_jpeg_in_a_tiff_is_what_the_jpeg_is(tmp_path: Path) -> None:
+    smooth = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8)
+    (tmp_path / "image.tif").write_bytes(imagecodecs.tiff_encode(smooth, compression="jpeg", photometric="minisblack"))
+    assert np.abs(read_frame(tmp_path / "image.tif").values[0].numpy() - smooth).max() <= 2
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint32])
+def test_tiffs_of_signed_and_long_numbers_keep_them(tmp_path: Path, dtype: type) -> None:
+    values = (
+        (GREY8.astype(np.int64) - (100 if np.iinfo(dtype).min < 0 else 0)).clip(np.iinfo(dtype).min, 127).astype(dtype)
+    )
+    (tmp_path / "image.tif").write_bytes(imagecodecs.tiff_encode(values, photometric="minisblack"))
+    pixels = read_frame(tmp_path / "image.tif")
+    np.testing.assert_array_equal(pixels.values[0], values)
+    assert pixels.full_range == (values.min(), values.max())
+
+
+def test_windows_bitmaps_and_lossless_webp_are_read(tmp_path: Path) -> None:
+    for name, values in {"grey.bmp": GREY8, "colour.bmp": RGB8, "colour.webp": RGB8}.items():
+        Image.fromarray(values).save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+        check(tmp_path / name, values, 8)
+    Image.fromarray(GREY8).save(tmp_path / "grey.gif")
+    check(tmp_path / "grey.gif", np.dstack([GREY8] * 3), 8)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_the_pictures_of_an_animation_are_frames_as_they_are_shown(tmp_path: Path, suffix: str) -> None:
+    pictures = [np.full((8, 9, 3), 0, np.uint8) for _ in range(3)]
+    for number, picture in enumerate(pictures):
+        picture[number : number + 3, 2:5] = (255, 0, 0)
+    first, *others = map(Image.fromarray, pictures)
+    first.save(tmp_path / f"film{suffix}", save_all=True, append_images=others, lossless=True)
+    assert [facts["frame"] for facts in describe(tmp_path / f"film{suffix}")] == [0, 1, 2]
+    for number, picture in enumerate(pictures):
+        frame = read_frame(tmp_path / f"film{suffix}", number).values.numpy()
+        np.testing.assert_array_equal(frame, picture.transpose(2, 0, 1))
+
+
+def test_of_an_animated_png_the_first_picture_is_read(tmp_path: Path) -> None:
+    Image.fromarray(GREY8).save(tmp_path / "film.png", save_all=True, append_images=[Image.fromarray(GREY8 // 2)])
+    check(tmp_path / "film.png", GREY8, 8)
+
+
+def test_the_colours_of_print_become_those_of_a_screen(tmp_path: Path) -> None:
+    ink = Image.merge("CMYK", [Image.new("L", (8, 8), value) for value in (0, 255, 255, 0)])
+    ink.save(tmp_path / "print.jpg", quality=100)
+    pixels = read_frame(tmp_path / "print.jpg")
+    assert describe(tmp_path / "print.jpg")[0]["samples_per_pixel"] == 3
+    np.testing.assert_allclose(pixels.values.mean(dim=(1, 2)), [255, 0, 0], atol=3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotation_that_stands_behind_the_pixels_of_a_png_is_applied(tmp_path: Path, orientation: int) -> None:
+    image = Image.fromarray(GREY8)
+    exif = image.getexif()
+    exif[274] = orientation
+    image.save(tmp_path / "before.png", exif=exif)
+    data = (tmp_path / "before.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    moved = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    (tmp_path / "behind.png").write_bytes(moved)
+    check(tmp_path / "behind.png", read_frame(tmp_path / "before.png").values[0].numpy(), 8)
+
+
+def test_resolution_tags_are_no_spacing(tmp_path: Path) -> None:
+    Image.fromarray(GREY8).save(tmp_path / "image.png", dpi=(254, 254))
+    check(tmp_path / "image.png", GREY8, 8)
+    assert describe(tmp_path / "image.png")[0]["spacing_row_mm"] is None
