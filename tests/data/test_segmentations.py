@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 from archive_files import write_dicom
+from pydicom.sr.codedict import codes
 from segmentation_files import box, item, write_segmentation, write_series
 
 from medino.core import InputError
@@ -66,6 +68,52 @@ def test_a_pair_of_others_is_joined(shared_data: Path, tmp_path: Path) -> None:
 
     assert list(masks) == ["ct_image.dcm"]
     assert set(np.unique(masks["ct_image.dcm"])) == {0, 1}
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_what_highdicom_writes_of_real_slices_comes_back_on_each_slice(
+    shared_data: Path, tmp_path: Path, kind: str
+) -> None:
+    files = sorted((shared_data / "series_ct_head_ge").iterdir())[4:9]
+    images = [pydicom.dcmread(file) for file in files]
+    for image in images:
+        # The standard requires these, blank if need be, and highdicom copies them.
+        for name in ("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"):
+            image.setdefault(name, "")
+        image.setdefault("AccessionNumber", "")
+        image.setdefault("ReferringPhysicianName", "")
+    labels = np.zeros((5, 512, 512), dtype=np.uint8)
+    labels[0, 100:200, 50:80], labels[2, 10:300, 20:30], labels[2, 5:9, 7:8], labels[4, 0, 511] = 1, 2, 3, 3
+    algorithm = hd.AlgorithmIdentificationSequence("threshold", codes.cid7162.ArtificialIntelligence, "1")
+    segments = [
+        hd.seg.SegmentDescription(number, f"segment {number}", codes.SCT.Tissue, codes.SCT.Bone, "AUTOMATIC", algorithm)
+        for number in (1, 2, 3)
+    ]
+    # Source images out of order, as they come from an archive.
+    order = [3, 0, 4, 2, 1]
+    made = hd.seg.Segmentation(
+        [images[index] for index in order],
+        labels[order],
+        kind,
+        segments,
+        hd.UID(),
+        1,
+        hd.UID(),
+        1,
+        "maker",
+        "model",
+        "1",
+        "serial",
+    )
+    made.save_as(tmp_path / "masks.dcm")
+    for file in files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    masks = _masks(scan([tmp_path], workers=1))
+
+    assert len(masks) == 5
+    for index, file in enumerate(files):
+        # Slices without a segment have no frame, and yet a mask: highdicom lists all source images.
+        np.testing.assert_array_equal(masks[file.name], labels[index])
 
 
 def test_a_segmentation_of_images_that_were_not_scanned_is_a_reject(tmp_path: Path) -> None:
