@@ -55,9 +55,10 @@ class Rows:
     def column(self, name: str) -> pa.Array:
         """One column of the journal, an entry a row; what repeats is encoded by a dictionary."""
         found = self._read(name)
-        if pa.types.is_string(found.type) and name not in WIDE:
-            found = found.dictionary_encode()
-        return found if self._chosen is None else found.take(self._chosen)
+        if self._chosen is not None:
+            found = found.take(self._chosen)
+        # Encoded in the files' order, so that equal rows make equal tables, whatever was read when.
+        return found.dictionary_encode() if pa.types.is_string(found.type) and name not in WIDE else found
 
     def of_images(self, name: str) -> pa.Array:
         """One column of the journal, an entry an image file."""
