@@ -1,7 +1,4 @@
-"""Encoded DICOM frames to arrays: which library decodes which transfer syntax.
-
-GDCM, which pydicom would ask first, is not among them: on damaged data it can end the whole process.
-"""
+"""Encoded DICOM frames to arrays: by pydicom's plugins where they serve, by imagecodecs where they don't."""
 
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -11,34 +8,9 @@ import numpy as np
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import convert_color_space
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, RLELossless
 
-PLUGINS = {
-    JPEGBaseline8Bit: "pillow",
-    JPEGExtended12Bit: "pillow",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    JPEG2000Lossless: "pylibjpeg",
-    JPEG2000: "pylibjpeg",
-    HTJ2KLossless: "pylibjpeg",
-    HTJ2KLosslessRPCL: "pylibjpeg",
-    HTJ2K: "pylibjpeg",
-}
-"""The plugin of pydicom for each transfer syntax that is left to pydicom."""
+from medino.data.readers.dicom_syntaxes import PLUGINS
 
 
 def decode_encapsulated(file: BinaryIO, syntax: UID, frame: int, options: dict[str, Any]) -> tuple[np.ndarray, bool]:

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
@@ -21,6 +20,7 @@ from medino.data.readers import vocabulary
 from medino.data.readers.description import description
 from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, place
 from medino.data.readers.dicom_person import PERSON_TAGS, age, burned_in, sex, standard_uid
+from medino.data.readers.dicom_syntaxes import READABLE
 from medino.data.readers.dicom_values import first_number
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
@@ -217,11 +217,7 @@ def _frames(dataset: Dataset) -> int:
 
 
 def _check_decoder(syntax: UID) -> None:
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
+    if syntax not in READABLE:
         name = syntax.name if syntax.is_transfer_syntax else "a transfer syntax that is none of the standard's"
         raise UnreadableImageError(f"no decoder for the pixel data: {name}")
 
