@@ -33,6 +33,7 @@ SAME_COSINES = 1e-3
 """Largest difference of their direction cosines."""
 
 NOT_SCANNED = "a segmentation of images that are not among the scanned files"
+OF_A_SLIDE = "a segmentation of a slide, whose tiles are cut anew: it lies on none of them"
 OTHER_SIZE = "a segmentation of another size than its images: masks must lie on their images pixel by pixel"
 MASKED = "a segmentation of images that have a mask already"
 
@@ -127,6 +128,7 @@ class _Join:
     def __init__(self, images: Manifest) -> None:
         self._images = images
         table = images.table
+        self._slide = pc.equal(table["format"], "slide").to_numpy()
         self._frame = table["frame"].to_numpy()
         self._size = np.stack([table["rows"].to_numpy(), table["columns"].to_numpy()], axis=1)
         self._position, self._orientation = vectors(table["position_mm"], 3), vectors(table["orientation"], 6)
@@ -136,9 +138,8 @@ class _Join:
 
     def add(self, found: HashedSegmentation, place: tuple[int, str, str | None]) -> str | None:
         """Give a segmentation's images their masks; the reason where it has none to give."""
-        listed = self._rows(
-            "instance", {*found.instances, *(name for plane in found.planes for name, _ in plane.images)}
-        )
+        named = {*found.instances, *(name for plane in found.planes for name, _ in plane.images)}
+        listed = self._rows("instance", named)
         near = None if all(plane.images for plane in found.planes) else self._rows("series", set(found.series))
         wanted: dict[int, int] = {}
         missing = 0
@@ -147,7 +148,7 @@ class _Join:
             missing += not rows
             wanted |= {row: number for row in rows if row not in wanted}
         if not wanted:
-            return NOT_SCANNED
+            return OF_A_SLIDE if self._rows("instance", named, slides=True) else NOT_SCANNED
         for name in found.instances:
             wanted |= {row: len(found.planes) for row in listed.get(name, ()) if row not in wanted}
         fitting = {row: number for row, number in wanted.items() if tuple(self._size[row]) == found.size}
@@ -219,10 +220,11 @@ class _Join:
         turned = abs(self._orientation[rows] - plane.orientation).max(axis=1)
         yield from np.array(rows)[(apart <= SAME_PLACE_MM) & (turned <= SAME_COSINES)].tolist()
 
-    def _rows(self, column: str, names: set[str]) -> dict[str, list[int]]:
-        """The rows of each of some instances or series."""
+    def _rows(self, column: str, names: set[str], *, slides: bool = False) -> dict[str, list[int]]:
+        """The rows of each of some instances or series: of slides, whose frames are cut anew, or of all others."""
         values = self._images.table[column].cast(pa.string())
-        chosen = np.flatnonzero(pc.is_in(values, value_set=pa.array(sorted(names), type=pa.string())).to_numpy())
+        members = pc.is_in(values, value_set=pa.array(sorted(names), type=pa.string())).to_numpy()
+        chosen = np.flatnonzero(members & (self._slide == slides))
         rows: dict[str, list[int]] = {}
         for row, name in zip(chosen.tolist(), values.take(pa.array(chosen)).to_pylist(), strict=True):
             rows.setdefault(name, []).append(row)

@@ -7,10 +7,11 @@ import pytest
 from archive_files import write_dicom
 from pydicom.sr.codedict import codes
 from segmentation_files import box, item, write_segmentation, write_series
+from slice_rows import manifest_of
 
 from medino.core import InputError
 from medino.data import IdentityKey, Manifest, PixelDataset, Source, scan
-from medino.data.segmentations import hashed_or_reason
+from medino.data.segmentations import hashed_or_reason, with_segmentations
 
 
 def _masks(manifest: Manifest) -> dict[str, np.ndarray | None]:
@@ -70,6 +71,7 @@ def test_a_pair_of_others_is_joined(shared_data: Path, tmp_path: Path) -> None:
     assert set(np.unique(masks["ct_image.dcm"])) == {0, 1}
 
 
+@pytest.mark.filterwarnings("ignore:The string .* is unlikely to represent the intended person name")
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
 def test_what_highdicom_writes_of_real_slices_comes_back_on_each_slice(
     shared_data: Path, tmp_path: Path, kind: str
@@ -137,6 +139,23 @@ def test_of_two_segmentations_of_one_image_the_first_counts_and_the_other_is_a_r
     assert _masks(manifest)["slice0.dcm"].max() == 1
     assert [(reject.path, reject.reason) for reject in manifest.rejects] == [
         ("b.dcm", "a segmentation of images that have a mask already")
+    ]
+
+
+def test_the_tiles_of_a_slide_that_are_cut_anew_take_no_segmentation_of_its_frames(tmp_path: Path) -> None:
+    key, notes = IdentityKey.draw(), []
+    file = write_segmentation(tmp_path / "seg.dcm", [(1, 1, box(0, 0, 1, 1))], frame_numbers=True)
+    tiles = [
+        {"format": "slide", "path": "slide.dcm", "frame": frame, "instance": key.hash("image", "1.2.9.0")}
+        for frame in range(3)
+    ]
+    rows = [*tiles, {"format": "dicom", "path": file.name, "modality": "SEG"}]
+    sized = [{**row, "rows": 6, "columns": 8} for row in rows]
+    manifest = with_segmentations(manifest_of(sized, roots=(tmp_path,)), key, 1, notes)
+
+    assert manifest.column("mask_path").tolist() == [None, None, None]
+    assert [reject.reason for reject in manifest.rejects] == [
+        "a segmentation of a slide, whose tiles are cut anew: it lies on none of them"
     ]
 
 
