@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 from medino.core import UnreadableImageError
@@ -17,6 +18,7 @@ from medino.data.readers.dicom_values import first_number, numbers
 from medino.data.readers.failures import decoding
 from medino.data.slides.pyramid import Level, Region
 from medino.data.source import Source
+from medino.data.workers.limits import next_frame
 
 SOP_CLASS = str(VLWholeSlideMicroscopyImageStorage)
 
@@ -212,20 +214,22 @@ def _listed(folder: Path, changed: int) -> tuple[Instance, ...]:
     """`changed` keeps a folder with new files from the cache."""
     found = []
     for path in sorted(folder.iterdir()):
+        next_frame()
         try:
-            if path.is_file() and _sop_class(path) == SOP_CLASS:
+            if path.is_file() and _declares_slide(path):
                 found.append(read_instance(path))
         except (UnreadableImageError, OSError):
             continue
     return tuple(found)
 
 
-def _sop_class(path: Path) -> str:
+def _declares_slide(path: Path) -> bool:
+    """Whether the file's meta information, which is all that is read here, calls it a slide."""
     with path.open("rb") as file:
         if file.read(132)[128:] != b"DICM":
-            return ""
+            return False
     with decoding("the header"):
-        return str(dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).get("SOPClassUID", ""))
+        return read_file_meta_info(path).get("MediaStorageSOPClassUID") == SOP_CLASS
 
 
 class _Tiles:

@@ -14,7 +14,9 @@ from slide_files import stained, waves, write_dicom_slide, write_tiff
 from medino.core import UnreadableImageError
 from medino.data import Source, Tiles
 from medino.data.readers import ReadSettings, describe, read_mask, read_pixels, sniff
+from medino.data.reading import frames_or_reason
 from medino.data.slides import opening, openslide_file
+from medino.data.workers import Limits, Workers, read_all
 
 
 def cut(path: Path | Source, **tiles: object) -> list[dict[str, object]]:
@@ -242,3 +244,22 @@ def test_a_row_that_does_not_fit_the_slide_is_refused(slide: Path, change: dict[
     row = cut(slide, mpp=0.5, size=64)[0] | change
     with pytest.raises(UnreadableImageError, match="scan again"):
         read_pixels(slide, sample_of(row))
+
+
+@pytest.mark.slow
+def test_mutated_slides_are_rows_or_reasons(shared_data: Path, tmp_path: Path) -> None:
+    settings = ReadSettings(tiles=Tiles(level=0, size=512, blur=0.0))
+    tasks = []
+    for path in sorted((shared_data / "wsi").iterdir()):
+        whole = path.read_bytes()
+        for seed in range(25):
+            generator = np.random.default_rng(seed)
+            data = bytearray(whole[: len(whole) // 2] if seed % 5 == 4 else whole)
+            # The header of the first page, and the last bytes, where SVS keeps its directories.
+            for place in (*generator.integers(0, 400, 4), *(len(data) - generator.integers(1, 3000, 4))):
+                data[place] = generator.integers(256)
+            mutated = tmp_path / f"{seed}-{path.name}"
+            mutated.write_bytes(data)
+            tasks.append((Source(mutated), settings))
+    for answer in read_all(frames_or_reason, tasks, Workers(2, Limits(seconds=60.0)), "reading"):
+        assert isinstance(answer, list) or "fault of medino" not in answer, answer
