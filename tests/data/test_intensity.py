@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,3 +181,10 @@ def test_percentiles_look_at_valid_pixels_alone_where_these_fill_no_box() -> Non
     values = torch.tensor([[[-2000.0, 1.0, 2.0], [3.0, 4.0, -2000.0]]])
     window = percentile_window(Pixels(values, HU, valid=values[0] > -2000), 0, 100)
     assert (window.low, window.high) == (2.0, 4.0)
+
+
+def test_the_documentation_lists_every_preset_as_it_is() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "dicom.md").read_text(encoding="utf-8")
+    for name, preset in WINDOW_PRESETS.items():
+        assert f"| `{name}` | {preset.window.center:g} | {preset.window.width:g} | " in document
+    assert document.count("\n| `") == len(WINDOW_PRESETS)

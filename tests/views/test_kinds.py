@@ -9,8 +9,11 @@ import pytest
 import torch
 from scipy import stats
 
-from medino.data.pixels import Window
+from medino.data.intensity import Intensity
+from medino.data.pixels import Pixels, Window
+from medino.data.windows import WINDOW_PRESETS
 from medino.views import KINDS, Place, kinds
+from medino.views.grey import CENTER_SHIFT, WIDTH_FACTOR
 
 DRAWS = 1000
 
@@ -117,3 +120,15 @@ def test_only_radiology_jitters_the_windows_and_keeps_several_in_order() -> None
     assert soft.width / 400 == pytest.approx(lung.width / 1500)
     assert (soft.center - 40) / 400 == pytest.approx((lung.center + 600) / 1500)
     assert soft.width != 400
+
+
+def test_the_window_jitter_of_radiology_starts_from_the_preset_of_the_body_part() -> None:
+    values = torch.linspace(-1000, 1000, 64).view(1, 8, 8)
+    pixels = Pixels(values, (-1024.0, 3071.0), modality="CT", body_part="HEAD")
+    preset = WINDOW_PRESETS["brain"].window
+    generator = np.random.default_rng(0)
+    kind = KINDS["radiology"](224, "published", False)
+    drawn = [kind.windows(Intensity().choose(pixels), generator)[0] for _ in range(200)]
+    assert all(abs(window.center - preset.center) <= CENTER_SHIFT * preset.width for window in drawn)
+    assert all(1 / WIDTH_FACTOR <= window.width / preset.width <= WIDTH_FACTOR for window in drawn)
+    assert len(set(drawn)) == 200
