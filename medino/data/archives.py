@@ -129,6 +129,9 @@ def open_member(path: Path, member: str, stamp: tuple[int, int]) -> BinaryIO:
 class _Window(io.RawIOBase):
     """A part of a file, to be read as if it were all of it."""
 
+    name = ""
+    """No file has the bytes under a name, and pydicom asks for one."""
+
     def __init__(self, path: Path, start: int, length: int) -> None:
         self._file = path.open("rb", buffering=0)
         self._start, self._length, self._place = start, length, 0

@@ -22,6 +22,7 @@ from medino.data.manifest import Manifest
 from medino.data.masks import Frames, mask_columns
 from medino.data.readers import PLANES, ReadSettings
 from medino.data.reading import read_all, why_undecodable
+from medino.data.scanning.arrays import with_images_apart
 from medino.data.scanning.headers import FileTask, kept_of_file, unread
 from medino.data.scanning.journal import Journal
 from medino.data.scanning.rows import Rows
@@ -144,7 +145,10 @@ def scan(
             manifest = with_segmentations(manifest, secret, who, notes)
             if not len(manifest):
                 raise _nothing_readable(manifest.rejects)
-        if mask_pattern is not None or "nifti" in pc.unique(manifest.table["format"]).to_pylist():
+        formats = pc.unique(manifest.table["format"]).to_pylist()
+        if "npz" in formats:
+            manifest = with_images_apart(manifest, secret)
+        if mask_pattern is not None or "nifti" in formats:
             # Imported late, as reading volumes brings torch.
             from medino.data.label_volumes import with_label_volumes
 

@@ -55,6 +55,7 @@ def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
             bits_stored=1 if layout.dtype.kind == "b" else layout.dtype.itemsize * 8,
             label=labels[index],
             split=SPLIT_NAMES.get(name),
+            stack=None if depth == 1 else f"volume {index}",
         )
         for index in range(count)
         for slice_ in range(depth)
