@@ -4,6 +4,7 @@ from medino.models.checkpoints import BACKBONE_VERSION, backbone_fingerprint, lo
 from medino.models.config import BackboneConfig
 from medino.models.export import TARGETS, export_backbone
 from medino.models.heads import ProjectionHead
+from medino.models.lora import add_lora, merge_lora
 from medino.models.position import resize_position_embedding
 from medino.models.presets import PRESETS, build_backbone
 from medino.models.tokens import Tokens
@@ -17,10 +18,12 @@ __all__ = [
     "ProjectionHead",
     "Tokens",
     "VisionTransformer",
+    "add_lora",
     "backbone_fingerprint",
     "build_backbone",
     "export_backbone",
     "load_backbone",
+    "merge_lora",
     "resize_position_embedding",
     "save_backbone",
 ]

@@ -14,6 +14,7 @@ from medino.ssl.presets import CONTINUED, DINO_V1, SMALL_SCALE
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation, StepLosses
+from medino.ssl.strategies import ExPLoRA, Freeze, Full, LoRA, Strategy
 
 __all__ = [
     "CONTINUED",
@@ -21,6 +22,10 @@ __all__ = [
     "SMALL_SCALE",
     "Center",
     "DINOv2",
+    "ExPLoRA",
+    "Freeze",
+    "Full",
+    "LoRA",
     "Network",
     "ParameterRule",
     "PretrainingBatch",
@@ -31,6 +36,7 @@ __all__ = [
     "SelfDistillation",
     "StepLosses",
     "StepSettings",
+    "Strategy",
     "build_student",
     "clip_gradients",
     "cosine_schedule",

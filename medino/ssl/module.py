@@ -13,7 +13,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info
 
 from medino.core import InputError, torch_generator
-from medino.models import BackboneConfig, backbone_fingerprint
+from medino.models import BackboneConfig, backbone_fingerprint, merge_lora
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import RunCheckpoint
 from medino.ssl.distributed import all_processes_agree, all_reduce_mean
@@ -24,6 +24,7 @@ from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_gro
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, make_schedules
 from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
+from medino.ssl.strategies import Strategy, plain, strategy_from
 
 LearningRateScaling = Literal["sqrt", "linear", "none"]
 """How the base learning rate grows with the batch: DINOv2's rule, DINO v1's rule, not at all."""
@@ -54,6 +55,8 @@ class DINOv2(pl.LightningModule):
         weights: file to start from, a safetensors or .pth of medino or Meta, whose settings come with it; None: from
             scratch.
         backbone_settings: settings of `BackboneConfig` that differ from the preset or the file.
+        strategy: what of the backbone learns: `Full` (None), `LoRA`, `ExPLoRA` or `Freeze`, in YAML by `class_path` and
+            `init_args`.
         objective: "dinov2", or "dino" for DINO v1 (see `DINO_V1`).
         drop_path_rate: stochastic depth of the student.
         prototypes: outputs of the DINO head.
@@ -99,6 +102,7 @@ class DINOv2(pl.LightningModule):
         backbone: str = "mini",
         weights: str | None = None,
         backbone_settings: dict[str, Any] | None = None,
+        strategy: Strategy | dict[str, Any] | None = None,
         objective: Objective = "dinov2",
         drop_path_rate: float = 0.3,  # long 0.4, DINO v1 0.1
         prototypes: int = 65536,  # long 131072
@@ -135,11 +139,13 @@ class DINOv2(pl.LightningModule):
     ) -> None:
         super().__init__()
         # A path can name people, and the checkpoint holds the weights themselves.
-        self.save_hyperparameters(ignore=["weights"])
+        self.save_hyperparameters(ignore=["weights", "strategy"])
+        # Plain, so that a checkpoint is read without unpickling.
+        self.save_hyperparameters({"strategy": plain(strategy_from(strategy))})
         self.automatic_optimization = False
         _check_settings(self.hparams)
         student = build_student(self.hparams, weights)
-        self.start_fingerprints = {"backbone_before": backbone_fingerprint(student.backbone)}
+        self.start_fingerprints = {"backbone_before": backbone_fingerprint(merge_lora(student.backbone))}
         self.core = SelfDistillation(
             student,
             objective=objective,

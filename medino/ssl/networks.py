@@ -8,6 +8,7 @@ from torch import nn
 
 from medino.core import InputError, torch_generator
 from medino.models import PRESETS, BackboneConfig, ProjectionHead, VisionTransformer, build_backbone, load_backbone
+from medino.ssl.strategies import strategy_from
 
 
 class Network(nn.Module):
@@ -42,7 +43,7 @@ def build_student(settings: Mapping[str, Any], weights: str | None) -> Network:
         weights: file of the backbone to start from; untrained if None.
 
     Raises:
-        InputError: a setting is unknown, the weights don't fit, or the backbone can't mask patches.
+        InputError: a setting is unknown, the weights or the strategy don't fit, or the backbone can't mask patches.
     """
     changes = {**(settings["backbone_settings"] or {}), "drop_path_rate": settings["drop_path_rate"]}
     # JSON and YAML have lists only.
@@ -54,6 +55,7 @@ def build_student(settings: Mapping[str, Any], weights: str | None) -> Network:
     )
     if settings["objective"] == "dinov2" and not backbone.config.mask_token:
         raise InputError("this backbone has no mask token, which the dinov2 objective needs; set objective to dino")
+    strategy_from(settings["strategy"]).prepare(backbone, torch_generator(settings["seed"], "adapters"))
     if settings["objective"] == "dino" and backbone.mask_token is not None:
         # Nothing is masked, and data parallel training refuses parameters that never get a gradient.
         backbone.mask_token.requires_grad_(False)

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_warn
 
 from medino.core import RunFolder, whole_file, write_provenance
-from medino.models import save_backbone
+from medino.models import merge_lora, save_backbone
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import is_trial, steps_done
 from medino.ssl.datamodule import PretrainingData
@@ -88,7 +88,7 @@ class RunRecorder(Callback):
             if key := data.manifest.settings.get("key_id"):
                 fingerprints["key"] = key
             patients, unit = data.patients, data.manifest.patient_unit
-        save_backbone(module.core.teacher.backbone, run.backbone, facts)
+        save_backbone(merge_lora(module.core.teacher.backbone), run.backbone, facts)
         write_provenance(
             run,
             seed=module.hparams["seed"],

@@ -43,7 +43,7 @@ class SelfDistillation(nn.Module):
     """A student that learns to say what its own moving average, the teacher, says of other views.
 
     Args:
-        student: the network that is trained; the teacher starts as its copy.
+        student: the network that is trained; the teacher starts as its copy, and shares with it what is frozen.
         objective: "dinov2" (DINO + iBOT + KoLeo) or "dino" (DINO v1: the DINO loss alone, nothing masked).
         centering: "centering" or "sinkhorn_knopp".
         center_momentum: of the EMA centres.
@@ -67,7 +67,9 @@ class SelfDistillation(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student
-        self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
+        # A frozen parameter is its own average: copying refers to it, and a second backbone is not held in memory.
+        frozen = {id(parameter): parameter for parameter in student.parameters() if not parameter.requires_grad}
+        self.teacher = copy.deepcopy(student, frozen).requires_grad_(False).eval()
         self.objective = objective
         self.centering = centering
         self.student_temperature = student_temperature
@@ -149,7 +151,8 @@ class SelfDistillation(nn.Module):
     def update_teacher(self, momentum: float) -> None:
         """Move every parameter of the teacher, heads included: `momentum * teacher + (1 - momentum) * student`."""
         for teacher, student in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            teacher.mul_(momentum).add_(student, alpha=1 - momentum)
+            if teacher is not student:
+                teacher.mul_(momentum).add_(student, alpha=1 - momentum)
 
     def update_centers(self, losses: StepLosses) -> None:
         """Move the EMA centres by a step that was taken; the next step's targets are the first to use them."""

@@ -220,6 +220,18 @@ def test_the_printed_configuration_can_be_given_back(
     assert main(["fit", "--config", str(config), "--trainer.fast_dev_run", "true"]) == 0
 
 
+def test_a_strategy_is_chosen_in_yaml_and_kept_in_the_run(folder: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load((folder / "pretraining.yaml").read_text(encoding="utf-8"))
+    settings["model"]["init_args"]["strategy"] = {"class_path": "medino.ssl.LoRA", "init_args": {"rank": 2}}
+    run = tmp_path / "run"
+    assert main(words("fit", write_yaml(tmp_path / "lora.yaml", settings), run)) == 0
+    assert not any("lora" in name for name in load_backbone(run).state_dict())
+    assert "medino.ssl.LoRA" in RunFolder(run).config.read_text(encoding="utf-8")
+    settings["trainer"]["max_steps"] = 5
+    assert main(words("fit", write_yaml(tmp_path / "lora.yaml", settings), run, "--ckpt_path", "last")) == 0
+    assert read_provenance(RunFolder(run))["steps"] == 5
+
+
 @pytest.mark.parametrize("place", ["file", "top of the file", "command line"])
 def test_an_unknown_key_is_refused_in_one_line(
     place: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
