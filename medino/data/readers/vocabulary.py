@@ -2,7 +2,7 @@
 
 Manufacturer, model and body part are text that anyone can type into, and people type names. What a manifest keeps of
 them is therefore never a piece of the file's text but a word of these lists. A scanner that the lists don't know is
-`other`.
+`unlisted`.
 """
 
 import re
@@ -12,7 +12,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-OTHER = "other"
+OTHER = "unlisted"
 """A manufacturer that is none of the list."""
 
 _MANUFACTURERS = {

@@ -114,8 +114,8 @@ def test_a_scan_says_how_many_images_may_show_a_name(tmp_path: Path) -> None:
         ("Philips Medical Systems", "Philips"),
         ("TOSHIBA_MEC", "Toshiba"),
         ("FUJI PHOTO FILM CO. LTD.", "Fujifilm"),
-        ("Gerda Doe", "other"),
-        ("Doe^Jane", "other"),
+        ("Gerda Doe", "unlisted"),
+        ("Doe^Jane", "unlisted"),
         (None, None),
     ],
 )
