@@ -21,7 +21,7 @@ from medino.data.readers.description import description
 from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, place
 from medino.data.readers.dicom_person import PERSON_TAGS, age, burned_in, sex, standard_uid
 from medino.data.readers.dicom_syntaxes import READABLE
-from medino.data.readers.dicom_values import first_number
+from medino.data.readers.dicom_values import first_number, value_of
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
 
@@ -107,7 +107,7 @@ class DicomHeader:
 
     def text(self, name: str) -> str | None:
         """The text of an element, None where it is absent or blank."""
-        value = self.dataset.get(name)
+        value = value_of(self.dataset, name)
         text = "" if value is None else str(value).strip(" \0\t\r\n")
         return text or None
 
@@ -121,11 +121,10 @@ class DicomHeader:
 
         Classic images keep at the top level what enhanced ones keep in functional groups, under the same names.
         """
-        groups = self.dataset.get("PerFrameFunctionalGroupsSequence")
-        own = groups[frame] if groups and frame < len(groups) else Dataset()
-        shared = self.dataset.get("SharedFunctionalGroupsSequence")
-        for group in (own, *(shared or ())[:1]):
-            items = group.get(name)
+        groups = value_of(self.dataset, "PerFrameFunctionalGroupsSequence") or ()
+        shared = value_of(self.dataset, "SharedFunctionalGroupsSequence") or ()
+        for group in (*groups[frame : frame + 1], *shared[:1]):
+            items = value_of(group, name)
             if items:
                 return items[0]
         return self.dataset
@@ -158,7 +157,7 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
         left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - pixels_at
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
         raise UnreadableImageError("there is no DICOM object in the file: neither a SOP class nor an image size")
-    missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
+    missing = [name for name in _NEEDED if value_of(dataset, name) in (None, "")]
     if missing:
         raise UnreadableImageError(f"the DICOM object holds no image: {', '.join(missing)} missing")
     header = DicomHeader(dataset, syntax, _frames(dataset), pixels_at)
@@ -207,7 +206,7 @@ def _transfer_syntax(dataset: Dataset) -> UID:
 
 
 def _frames(dataset: Dataset) -> int:
-    value = dataset.get("NumberOfFrames")
+    value = value_of(dataset, "NumberOfFrames")
     if value is None or value == "":
         return 1
     try:
