@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate_extended
 from sample_rows import sample_of
 
 from medino.core import UnreadableImageError
-from medino.data.readers import describe, read_pixels
+from medino.data.readers import describe, dicom_decoders, read_pixels
 
 _Y, _X = np.mgrid[:40, :56]
 UNSIGNED = (_Y * 60 + _X * 13 + _Y * _X % 7).astype(np.uint16)
@@ -229,6 +229,21 @@ def test_pixel_data_that_was_decompressed_under_its_old_transfer_syntax_is_read_
     path = shared_data / "dicom_zoo" / "nema-enhanced-multiframe__dicom-ts-issues__20-wrong-transfer-syntax.dcm"
     expected = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
     np.testing.assert_array_equal(values_of(path), expected)
+
+
+SIZED = LOSSLESS | {name: (syntax, encoder) for name, (syntax, encoder, _) in LOSSY.items()}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_a_frame_that_announces_another_size_is_refused_before_room_is_made_for_it(
+    write_dicom, encode, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    syntax, encoder = SIZED[name]
+    path = encode(write_dicom(UNSIGNED[:20, :30], BitsStored=12, HighBit=11), syntax, [encoder(UNSIGNED)])
+    monkeypatch.setattr(dicom_decoders, "get_decoder", None)
+    monkeypatch.setattr(dicom_decoders, "_own_decoder", None)
+    with pytest.raises(UnreadableImageError, match="decodes to 40x56, the header says 20x30"):
+        values_of(path)
 
 
 @pytest.mark.parametrize("syntax", [uid.MPEG2MPML, uid.MPEG4HP41, uid.HEVCMP51])
