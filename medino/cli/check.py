@@ -19,9 +19,10 @@ EXAMPLES = 3
 EPILOG = """
 What is a leak. (1) Two images that show one thing (the same pixels, or the same picture turned, mirrored, zoomed or
 encoded anew) under two patients or in two splits. Alike images of one patient in one split, such as neighbouring
-slices, are none. (2) A patient with images in two splits. (3) A study, series or DICOM instance under two patients. (4) Labels
-that a fact about the files tells without a look at the image: scanner, size of the file, spacing, compression, each
-alone and all together, by a small decision tree cross-validated over patients, against the same with permuted labels.
+slices, are none. (2) A patient with images in two splits. (3) A study, series or DICOM instance under two patients.
+(4) Labels that a fact about the files tells without a look at the image: scanner, size of the file, spacing,
+compression, each alone and all together, by a small decision tree cross-validated over patients, against the same
+with permuted labels.
 
 The exit status is 0 where nothing was found, 1 where a leak was, 2 where something given can't be used. Examples are
 sample ids; the manifest says which file each is.
@@ -108,7 +109,7 @@ def kinds(findings: "Findings") -> list[Kind]:
         Kind(
             "pairs of images that show one thing, under two patients",
             pairs([pair for pair in findings.duplicates if pair.across_patients]),
-            "find out whose they are and scan again with a column patient in the labels' CSV, or drop one (medino curate)",
+            "find out whose they are and scan again with patients in the labels' CSV, or drop one (medino curate)",
         ),
         Kind("patients in two splits", torn(findings.torn_patients), "give each patient one split, and scan again"),
         Kind(

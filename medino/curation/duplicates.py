@@ -20,9 +20,13 @@ LIKE_AT_A_GLANCE = 0.8
 tiles stay below .3, those of two patients' radiographs reach .87 and are then told apart at 256 pixels."""
 
 SIMILARITY = 0.9
-"""Correlation of fine detail that makes two images near-duplicates.
+"""Correlation of fine detail that makes two images near-duplicates: halfway from the most alike strangers to a copy.
 
-SIMILARITY_FOUND
+Found on one half of the patients (of the groups, in LC25000) and verified on the other. The most alike pair of two
+patients has, in the one half and in the other: LC25000's tiles below .3 and below .3, Shenzhen radiographs .67 and
+.71, the phantom archive .78 and .79, hippocampus slices of some 35 x 50 pixels below .80 and .80; over both halves
+together no pair exceeds .86. At .9, of LC25000's pairs from one original, which were turned and zoomed to be unlike,
+310 and 311 of 1,080 are found, in 137 and 144 of 180 groups.
 """
 
 LARGEST_SIDE = 256
@@ -98,6 +102,8 @@ def find_duplicates(
 def _same_pixels(looks: Looks, codes: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """(M, 2) rows of the same content: each later one with the first that is apart from it."""
     rows = np.flatnonzero(usable)
+    if not len(rows):
+        return np.empty((0, 2), np.int64)
     _, group = np.unique(looks.digests[rows], axis=0, return_inverse=True)
     group = group.reshape(-1)
     order = np.argsort(group, kind="stable")
