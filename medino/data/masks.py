@@ -95,7 +95,7 @@ def match_masks(images: Iterable[str], folder: str | Path) -> MatchedMasks:
     if not mask_of:
         raise InputError(
             f"none of the {len(masks)} files in {folder} has the path or the name of a scanned image; "
-            "name each mask like its image"
+            "name each mask like its image (DICOM segmentations are scanned along with their images instead)"
         )
     return MatchedMasks(mask_of, len(masks) - len(set(mask_of.values())), ambiguous)
 

@@ -7,6 +7,9 @@ import numpy as np
 SAME_PLACE_MM = 0.01
 """Slices nearer to each other along the normal lie at one place: positions are written as rounded decimals."""
 
+SAME_PLACE_PIXELS = 0.05
+"""The same for microscopic images, as a part of their pixel spacing; the smaller of the two counts."""
+
 TOLERANCE_MM = 0.1
 """How far a slice may lie from the place that an even grid gives it: many scanners round positions to a tenth."""
 
@@ -48,12 +51,12 @@ class Arrangement:
     @property
     def straight(self) -> bool:
         """Whether all slices lie on one line."""
-        return self.off_line <= max(self.tolerance, SAME_PLACE_MM)
+        return self.off_line <= self.tolerance
 
     @property
     def even(self) -> bool:
         """Whether one affine places all slices."""
-        return self.off_grid <= max(self.tolerance, SAME_PLACE_MM)
+        return self.off_grid <= self.tolerance
 
     @property
     def tilted(self) -> bool:
@@ -67,11 +70,20 @@ def normal_of(orientation: np.ndarray) -> np.ndarray:
     return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
 
 
-def levels_of(along: np.ndarray) -> np.ndarray:
-    """Number the places that positions along a normal take, from the lowest: (N,) mm to (N,) int64."""
+def levels_of(along: np.ndarray, spacing: float = np.inf) -> np.ndarray:
+    """Number the places that positions along a normal take, from the lowest.
+
+    Args:
+        along: (N,) mm.
+        spacing: of the pixels, mm, where it is known.
+
+    Returns:
+        (N,) int64.
+    """
+    same = min(SAME_PLACE_MM, SAME_PLACE_PIXELS * spacing)
     order = np.argsort(along, kind="stable")
     levels = np.empty(len(along), dtype=np.int64)
-    levels[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > SAME_PLACE_MM)])
+    levels[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > same)])
     return levels
 
 

@@ -16,6 +16,9 @@ from medino.data.volumes.arrangement import Arrangement, arrange, levels_of, nor
 from medino.data.volumes.parting import known_parts, part, part_interleaved
 from medino.data.volumes.problems import Problem, of_arrangement, of_series, of_thickness
 
+SAME_SPACING = 1e-3
+"""Pixel spacings that differ by less, as a part of them, are taken as one."""
+
 SAME_ORIENTATION = 1e-3
 """Largest difference of direction cosines of one orientation: 0.06 degrees."""
 
@@ -73,6 +76,8 @@ class _Columns:
         self.series, self.names = np.asarray(series.indices), series.dictionary
         self.size = np.stack([table[name].to_numpy() for name in ("rows", "columns", "samples_per_pixel")], axis=1)
         self.spacing = np.stack([_floats(table[name]) for name in ("spacing_row_mm", "spacing_column_mm")], axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.scale = np.nan_to_num(np.round(np.log(self.spacing) / SAME_SPACING))
         self.thickness = _floats(table["slice_thickness_mm"])
         self.stack, self.stacks = _codes(table["stack"])
         self.instance, _ = _codes(table["instance"])
@@ -94,7 +99,7 @@ def _of_series(columns: _Columns, rows: np.ndarray) -> Iterator[Volume]:
     if len(rows) == 1:
         yield _volume(columns, rows, None, [])
         return
-    sizes, spacings = _groups(columns.size[rows]), _groups(np.nan_to_num(np.round(columns.spacing[rows], 3)))
+    sizes, spacings = _groups(columns.size[rows]), _groups(columns.scale[rows])
     orientations = _orientations(columns.orientation[rows])
     problems = of_series(sizes.max() + 1, spacings.max() + 1, orientations.max() + 1)
     groups = _groups(np.stack([sizes, spacings, orientations], axis=1))
@@ -105,7 +110,8 @@ def _of_series(columns: _Columns, rows: np.ndarray) -> Iterator[Volume]:
 def _of_group(columns: _Columns, rows: np.ndarray, problems: list[Problem]) -> Iterator[Volume]:
     """The volumes among slices of one size, spacing and orientation."""
     along = columns.position[rows] @ columns.normal[rows[0]]
-    levels = levels_of(along)
+    spacing = columns.spacing[rows[0]]
+    levels = levels_of(along, np.inf if np.isnan(spacing).any() else spacing.min())
     order = np.argsort(levels, kind="stable")
     rows, levels = rows[order], levels[order]
     if levels[-1] + 1 == len(rows):

@@ -180,6 +180,14 @@ def test_positions_rounded_to_a_tenth_are_even() -> None:
     assert volume.problems == ()
 
 
+def test_microscopic_slices_have_places_of_their_own() -> None:
+    rows = [slice_row([0, 0, 0.004 * z], spacing_row_mm=0.004, spacing_column_mm=0.004) for z in range(20)]
+    (volume,) = find_volumes(manifest_of(shuffled(rows)))
+
+    assert volume.sound
+    np.testing.assert_allclose(volume.arrangement.step, [0, 0, 0.004], rtol=1e-4)
+
+
 def test_slices_that_lie_on_no_line_are_no_sound_volume() -> None:
     rows = [slice_row([20.0 * (z > 3), 0, z]) for z in range(8)]
     (volume,) = find_volumes(manifest_of(rows))
