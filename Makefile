@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= runs/demo
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning fuzz clean
+.PHONY: help install demo test lint types test-slow bench-learning bench-data fuzz clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,9 @@ test-slow: install  ## the slower tests (at most 40 minutes on two cores)
 
 bench-learning: install  ## does pretraining from scratch help few-shot accuracy on real tiles? writes docs/benchmarks/learning.md
 	$(BIN)/python -m tests.benchmarks.learning
+
+bench-data: install  ## how fast headers and packed images are read, beside pydicom; writes docs/benchmarks/data.md
+	$(BIN)/python -m tests.benchmarks.data
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
 	$(BIN)/python -m tests.fuzz

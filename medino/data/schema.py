@@ -21,7 +21,7 @@ class Sample:
     path: str = column("file, relative to its root, with forward slashes")
     member: str | None = optional("file inside a zip archive, array of an NPZ file")
     file_bytes: int | None = optional("size of the file on disk, bytes")
-    format: str = column("dicom, nifti, raster, slide or npz")
+    format: str = column("dicom, nifti, raster, npz, slide or packed")
     frame: int = column("frame of a file, slice of a volume, page of a TIFF, tile of a slide; 0 where there is one")
     plane: int | None = optional("axis that NIfTI slices are perpendicular to (0, 1, 2); null for other formats")
     patient: str = column("keyed hash of the patient, or of what stands for the patient (see patient_unit)")
