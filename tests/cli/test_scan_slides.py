@@ -48,7 +48,7 @@ def test_each_tile_is_a_row_of_its_slide_and_its_patient(folder: Path) -> None:
     (reject,) = manifest.rejects
     assert (reject.path, reject.reason) == (
         "d/coarse.dcm",
-        "a coarser level of a slide: its tiles are read from the finest level",
+        "a coarser level of a slide, or a copy of one: its tiles are read from another file",
     )
     assert manifest.settings["tiles"]["mpp"] == 0.5
     pixels = PixelDataset(slides)[5]

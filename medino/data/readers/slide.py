@@ -36,7 +36,9 @@ def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
         facts: dict[str, object] = {"photometric": "RGB"}
         if isinstance(slide, DicomSlide):
             if slide.base != source.path:
-                raise UnreadableImageError("a coarser level of a slide: its tiles are read from the finest level")
+                raise UnreadableImageError(
+                    "a coarser level of a slide, or a copy of one: its tiles are read from another file"
+                )
             facts = _dicom_facts(read_header(source))
         check_size(tiles.size, tiles.size, 3)
         grid = grid_on(slide, tiles)

@@ -7,10 +7,14 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from medino.core import UnreadableImageError
 from medino.data.workers.limits import next_frame
 
 _BAND_PIXELS = 2**24
 """Pixels of a level that are decoded at once for the thumbnail."""
+
+_SQUARE = 512
+"""Side of the parts, in pixels, in which a damaged band is tried again."""
 
 _FILTER_REACH = 2
 """How many output pixels Pillow's bicubic filter reaches to each side when it makes an image smaller."""
@@ -134,21 +138,48 @@ class Thumbnail:
 
 
 def read_thumbnail(slide: Slide, factor: float) -> Thumbnail:
-    """The whole slide, by the mean of blocks of the nearest finer level, read band by band.
+    """The whole slide, by the mean of blocks of the nearest finer level, read band by band; damaged parts are white.
 
     Made from the levels alone: a slide's own thumbnail can be cut differently, and label and macro images show names.
 
     Args:
         slide: the slide.
         factor: pixels of the full resolution per pixel of the thumbnail; what comes is between half of it and it.
+
+    Raises:
+        UnreadableImageError: no part of the slide can be decoded.
     """
     index = level_for(slide, max(factor, 1.0))
     level = slide.levels[index]
     block = max(1, int(factor / level.across))
     rows = max(1, _BAND_PIXELS // (level.width * block)) * block
-    bands = []
+    bands, undamaged = [], False
     for top in range(0, level.height, rows):
         next_frame()
-        band = slide.region(index, 0, top, level.width, min(rows, level.height - top)).values
+        height = min(rows, level.height - top)
+        try:
+            band = slide.region(index, 0, top, level.width, height).values
+            undamaged = True
+        except UnreadableImageError:
+            band, some = _undamaged_parts(slide, index, top, height)
+            undamaged |= some
         bands.append(np.asarray(Image.fromarray(band).reduce(block)))
+    if not undamaged:
+        raise UnreadableImageError("no part of the slide can be decoded: damaged or truncated")
     return Thumbnail(np.concatenate(bands), level.across * block, level.down * block)
+
+
+def _undamaged_parts(slide: Slide, index: int, top: int, height: int) -> tuple[np.ndarray, bool]:
+    """What can be decoded of a band of a level, in squares; the rest is white. And whether any of it can."""
+    width = slide.levels[index].width
+    band, some = np.full((height, width, 3), 255, dtype=np.uint8), False
+    for y in range(0, height, _SQUARE):
+        for x in range(0, width, _SQUARE):
+            part = band[y : y + _SQUARE, x : x + _SQUARE]
+            next_frame()
+            try:
+                part[:] = slide.region(index, x, top + y, part.shape[1], part.shape[0]).values
+            except UnreadableImageError:
+                continue
+            some = True
+    return band, some

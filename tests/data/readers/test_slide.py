@@ -96,11 +96,26 @@ def test_a_tiff_whose_first_page_lies_nowhere_is_no_slide(tmp_path: Path, start:
         assert sniff(path) == "raster"
 
 
-def test_a_truncated_slide_is_rejected_or_loses_tiles_alone(slide: Path, shared_data: Path, tmp_path: Path) -> None:
+def test_a_truncated_slide_is_rejected(shared_data: Path, tmp_path: Path) -> None:
     data = (shared_data / "wsi" / "cmu-1-small-region.svs").read_bytes()
     (tmp_path / "cut.svs").write_bytes(data[: len(data) // 2])
     with pytest.raises(UnreadableImageError):
         cut(tmp_path / "cut.svs", mpp=0.5)
+
+
+def test_a_damaged_part_costs_the_tiles_that_show_it(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "slide.svs", [stained(2048, 2048)], mpp=0.5)
+    whole = {row["frame"] for row in cut(path, mpp=0.5, size=256)}
+    assert len(whole) == 16
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        # One of the file's own tiles of 64 pixels, at 1056, 1056.
+        offset = file.pages[0].dataoffsets[17 * 32 + 17]
+    data[offset : offset + 40] = b"\0" * 40
+    path.write_bytes(data)
+    left = {row["frame"] for row in cut(path, mpp=0.5, size=256)}
+    # The thumbnail is white where the damage lies, in squares of 512 pixels.
+    assert left == whole - {36, 37, 44, 45}
 
 
 def test_slides_without_a_resolution_asked_for_say_which_option_to_give(shared_data: Path) -> None:
