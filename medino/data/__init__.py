@@ -15,10 +15,11 @@ from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_s
 
 if TYPE_CHECKING:
     from medino.data.dataset import PixelDataset
-    from medino.data.intensity import WINDOW_PRESETS, Intensity, NamedWindow
+    from medino.data.intensity import Intensity
     from medino.data.phantom import PhantomArchive, write_phantom
     from medino.data.pixels import Pixels, Window
     from medino.data.sampler import SampleAddress, StepBatchSampler
+    from medino.data.windows import WINDOW_PRESETS, NamedWindow
 
 __all__ = [
     "DEFAULT_FRACTIONS",
@@ -53,9 +54,9 @@ __all__ = [
 
 _LATE = {
     "PixelDataset": "dataset",
-    "WINDOW_PRESETS": "intensity",
+    "WINDOW_PRESETS": "windows",
     "Intensity": "intensity",
-    "NamedWindow": "intensity",
+    "NamedWindow": "windows",
     "PhantomArchive": "phantom",
     "write_phantom": "phantom",
     "Pixels": "pixels",

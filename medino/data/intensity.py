@@ -15,7 +15,6 @@ from medino.data.windows import (
     percentile_window,
     valid_values,
 )
-from medino.data.windows import NamedWindow as NamedWindow
 
 CHANNELS = ("repeat", "windows", "neighbours")
 _NAMES = ("auto", "file", "full", *PERCENTILES, *WINDOW_PRESETS)

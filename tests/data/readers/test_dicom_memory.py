@@ -43,7 +43,7 @@ def grown(small: Path, large: Path, *frames: int) -> tuple[list[int], int]:
     """One value of each frame, and by how many bytes the peak of a process grew that had read a small file before."""
     tests = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", CHILD, tests, str(small), str(large), *map(str, frames)]
-    *values, growth = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    *values, growth = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return [int(value) for value in values], int(growth)
 
 
