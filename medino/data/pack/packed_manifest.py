@@ -29,39 +29,39 @@ def packed_manifest(plan: PackPlan, root: Path | str, failures: Mapping[int, Map
     """
     manifest, count = plan.manifest, len(plan.manifest)
     kept = np.ones(count, dtype=bool)
-    rejects = [replace(reject, root=reject.root + 1) for reject in manifest.rejects]
-    paths, members, mask_paths, mask_members = (np.full(count, None, dtype=object) for _ in range(4))
+    part_of, member, mask_member = (np.zeros(count, dtype=np.int64) for _ in range(3))
     masked = manifest.table["mask_path"].is_valid().to_numpy()
+    rejects = [replace(reject, root=reject.root + 1) for reject in manifest.rejects]
     for part in plan.parts:
+        rows = slice(part.start, part.stop)
         for place, reason in failures[part.number].items():
-            row = part.start + int(place)
-            kept[row] = False
-            rejects.append(replace(manifest.sample(row).reject(reason), root=manifest.sample(row).root + 1))
-        rows = np.arange(part.start, part.stop)[kept[part.start : part.stop]]
-        paths[rows], members[rows] = part.images_name, [str(place) for place in range(len(rows))]
-        rows = rows[masked[rows]]
-        mask_paths[rows], mask_members[rows] = part.masks_name, [str(place) for place in range(len(rows))]
+            kept[part.start + int(place)] = False
+            sample = manifest.sample(part.start + int(place))
+            rejects.append(replace(sample.reject(reason), root=sample.root + 1))
+        part_of[rows] = part.number
+        member[rows] = np.cumsum(kept[rows]) - 1
+        mask_member[rows] = np.cumsum(kept[rows] & masked[rows]) - 1
     if not kept.any():
         reason = rejects[-1].reason
         raise InputError(f"none of the {count} images of {manifest.name} could be decoded (the last: {reason})")
-    zeros = [0 if has_mask else None for has_mask in masked]
+    zeros, unmasked = np.zeros(count, dtype=np.int64), ~masked
     columns = {
-        "root": np.zeros(count, dtype=np.int64),
-        "path": paths,
-        "member": members,
-        "format": ["packed"] * count,
+        "root": pa.array(zeros),
+        "path": _named(part_of, [part.images_name for part in plan.parts]),
+        "member": pa.array(member).cast(pa.string()),
+        "format": _named(zeros, ["packed"]),
         **resized_geometry(manifest, plan.sizes),
-        "mask_root": zeros,
-        "mask_path": mask_paths,
-        "mask_member": mask_members,
-        "mask_frame": zeros,
+        "mask_root": pa.array(zeros, mask=unmasked),
+        "mask_path": _named(part_of, [part.masks_name for part in plan.parts], unmasked),
+        "mask_member": pa.array(mask_member, mask=unmasked).cast(pa.string()),
+        "mask_frame": pa.array(zeros, mask=unmasked),
     }
-    rows = np.flatnonzero(kept)
-    table = manifest.table.take(pa.array(rows))
+    table = manifest.table
     for name, values in columns.items():
         place = SAMPLE_SCHEMA.get_field_index(name)
-        chosen = pa.array([values[row] for row in rows], SAMPLE_SCHEMA.field(place).type)
-        table = table.set_column(place, SAMPLE_SCHEMA.field(place), chosen)
+        table = table.set_column(place, SAMPLE_SCHEMA.field(place), values.cast(SAMPLE_SCHEMA.field(place).type))
+    if not kept.all():
+        table = table.filter(pa.array(kept))
     return replace(
         manifest,
         table=table,
@@ -70,3 +70,8 @@ def packed_manifest(plan: PackPlan, root: Path | str, failures: Mapping[int, Map
         mask_roots=(root,) if masked.any() else (),
         settings={**manifest.settings, "packed": {"short_side": plan.short_side, "of": manifest.fingerprint}},
     )
+
+
+def _named(numbers: np.ndarray, names: list[str], without: np.ndarray | None = None) -> pa.Array:
+    """Names by their numbers; null where `without` is true."""
+    return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32(), mask=without), names).cast(pa.string())

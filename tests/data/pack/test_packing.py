@@ -12,7 +12,7 @@ from PIL import Image
 
 from medino.core import InputError, MedinoError
 from medino.data import Manifest, PixelDataset, Pixels, record_rejects, scan
-from medino.data.pack import packing, plan
+from medino.data.pack import packing, plan, shards
 from medino.data.pack.packing import Packed, pack_manifest
 from medino.data.pack.plan import PackPlan
 from medino.data.pack.resize import shrink, shrink_mask
@@ -290,3 +290,16 @@ def test_rasters_come_back(shared_data: Path, tmp_path: Path, folder: str, short
     manifest = manifest.select(np.arange(0, len(manifest), len(manifest) // 30))
     packed = pack(manifest, tmp_path / "out", short_side).manifest
     check_same(manifest, packed, short_side)
+
+
+def test_opening_a_packed_cohort_opens_no_shard(
+    archive: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(archive, tmp_path / "out", 32).manifest.write(tmp_path / "out" / "cohort.parquet")
+    opened = []
+    usual = shards._opened
+    monkeypatch.setattr(shards, "_opened", lambda source: opened.append(source.path.name) or usual(source))
+    images = PixelDataset(Manifest.read(tmp_path / "out" / "cohort.parquet"))
+    assert opened == []
+    images[7]
+    assert opened == ["images-00000.arrow"]
