@@ -64,6 +64,13 @@ def configure(parser: ArgumentParser) -> None:
         help="folder for a picture of each slide with its tissue and its tiles, kept and dropped, named by its hash",
     )
     parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="voxel size in mm that NIfTI volumes and their labels are resampled to as they are read [their own]",
+    )
+    parser.add_argument(
         "--patient_pattern",
         type=str | None,
         help="regular expression for files without a PatientID, searched in the path below the scanned folder; its "
@@ -79,7 +86,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--min_side", type=int, default=1, help="images with a shorter side than this become rejects, pixels"
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws who goes to which split")
+    parser.add_argument(
+        "--sheet",
+        type=str | None,
+        help="PNG file for a contact sheet: a random image of each modality, body part and manufacturer, of "
+        "which no header says that it may show a name",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="draws who goes to which split, and what the sheet shows")
     add_reading_options(parser)
 
 
@@ -90,6 +103,8 @@ def run(config: Namespace) -> None:
     output = Path(config.output)
     if output.suffix != ".parquet" or output.is_dir():
         raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
+    if config.sheet is not None and Path(config.sheet).suffix != ".png":
+        raise InputError(f"the contact sheet {config.sheet} is no file name that ends in .png; give one by --sheet")
     manifest = scan(
         config.paths,
         labels=config.labels,
@@ -99,12 +114,13 @@ def run(config: Namespace) -> None:
         key=config.key or output.parent / KEY_NAME,
         verify=config.verify,
         plane=config.plane,
+        spacing_mm=config.spacing,
         tiles=Tiles(**vars(config.tiles)),
         patient_pattern=config.patient_pattern,
         split_fractions=config.split_fractions and dict(zip(SPLITS, config.split_fractions, strict=True)),
         seed=config.seed,
         min_side=config.min_side,
-        ignore=[output, rejects_path(output)],
+        ignore=[output, rejects_path(output), *([] if config.sheet is None else [config.sheet])],
         name=config.name,
         workers=chosen_workers(config),
         journal=journal_path(output),
@@ -114,6 +130,10 @@ def run(config: Namespace) -> None:
         from medino.cli.slide_thumbnails import write_thumbnails
 
         write_thumbnails(manifest, Path(config.slide_thumbnails))
+    if config.sheet is not None:
+        from medino.cli.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(manifest, config.sheet, chosen_workers(config), config.seed)
     show_summary(manifest)
     print(f"manifest  {output}\nrejects   {rejects_path(output)}")
 

@@ -80,7 +80,10 @@ def sample_mask(sample: Sample, source: Source | None) -> torch.Tensor:
         raise InputError(f"sample {sample.sample_id} has no mask; scan again with --masks, or leave it out")
     # Masks are packed with their images; the format of others is told by the file.
     format = sample.format if sample.format == "packed" else None
-    mask = read_mask(source, sample.mask_frame or 0, sample.plane, format)
+    # Slices of NIfTI volumes may be resampled, and their labels with them.
+    spacing = (sample.spacing_row_mm, sample.spacing_column_mm, sample.slice_thickness_mm)
+    own = spacing if sample.format == "nifti" else None
+    mask = read_mask(source, sample.mask_frame or 0, sample.plane, format, own)
     if mask.shape != (sample.rows, sample.columns):
         raise InputError(
             f"the mask of sample {sample.sample_id} has {mask.shape[0]} x {mask.shape[1]} pixels and its image "

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import re
 from collections import Counter
@@ -46,6 +47,7 @@ def scan(
     key: str | Path | IdentityKey | None = None,
     verify: bool = False,
     plane: int | str = "axial",
+    spacing_mm: Sequence[float] | None = None,
     tiles: Tiles | None = None,
     patient_pattern: str | None = None,
     split_fractions: Mapping[str, float] | None = None,
@@ -70,6 +72,7 @@ def scan(
         verify: decode every pixel, and move what fails to the rejects.
         plane: slices of NIfTI volumes are perpendicular to this axis: "sagittal", "coronal", "axial" or 0, 1, 2.
         tiles: how slides are cut into tiles; without a resolution in it, slides are rejects.
+        spacing_mm: voxel size along x (left to right), y and z that NIfTI volumes and their labels are brought to.
         patient_pattern: a regular expression, searched in the relative path of files without a PatientID; its first
             group is the patient.
         split_fractions: split by patient into these parts (see `split_measured`); None leaves the column `split` as the
@@ -89,7 +92,7 @@ def scan(
     Raises:
         InputError: something given does not exist or does not fit, no image can be read, or the disk is full.
     """
-    settings, pattern = ReadSettings(plane=_plane(plane), tiles=tiles or Tiles()), _pattern(patient_pattern)
+    settings, pattern = ReadSettings(_plane(plane), _spacing(spacing_mm), tiles or Tiles()), _pattern(patient_pattern)
     if masks is not None and Path(masks).resolve() in {Path(path).resolve() for path in paths}:
         raise InputError(
             f"the masks' folder {masks} is to be scanned for images as well; give masks a folder of their own"
@@ -225,6 +228,14 @@ def _plane(plane: int | str) -> int:
         if str(plane).lower() in (name, str(axis)):
             return axis
     raise InputError(f"the plane {plane!r} is none of {', '.join(PLANES.values())}, 0, 1, 2; choose one of them")
+
+
+def _spacing(spacing: Sequence[float] | None) -> tuple[float, float, float] | None:
+    if spacing is None:
+        return None
+    if len(spacing) != 3 or not all(0 < size < math.inf for size in spacing):
+        raise InputError(f"the spacing {' '.join(map(str, spacing))} is no voxel size; give three lengths in mm")
+    return float(spacing[0]), float(spacing[1]), float(spacing[2])
 
 
 def _pattern(text: str | None) -> re.Pattern[str] | None:

@@ -78,7 +78,13 @@ def read_pixels(file: Source | Path, sample: Sample) -> Pixels:
     return _reader(sample.format).read(Source.of(file), sample)
 
 
-def read_mask(file: Source | Path, frame: int = 0, plane: int | None = None, format: str | None = None) -> torch.Tensor:
+def read_mask(
+    file: Source | Path,
+    frame: int = 0,
+    plane: int | None = None,
+    format: str | None = None,
+    spacing: tuple[float | None, float | None, float | None] | None = None,
+) -> torch.Tensor:
     """Decode a mask: the numbers of classes or instances as they are stored, (H, W) int64.
 
     Args:
@@ -86,12 +92,19 @@ def read_mask(file: Source | Path, frame: int = 0, plane: int | None = None, for
         frame: frame, slice or page.
         plane: the axis that slices of a label volume are perpendicular to (2 where None).
         format: one of `FORMATS`; found out from the file where None.
+        spacing: distance of rows, columns and slices of the image, mm, to which NIfTI labels are brought; None: their
+            own.
 
     Raises:
         UnreadableImageError: it can't be decoded, is in colour, or holds values that are no whole numbers.
     """
     source = Source.of(file)
-    return _reader(format or sniff(source)).read_mask(source, frame, plane)
+    format = format or sniff(source)
+    if format == "nifti" and spacing is not None:
+        from medino.data.readers import nifti
+
+        return nifti.read_mask(source, frame, plane, spacing)
+    return _reader(format).read_mask(source, frame, plane)
 
 
 def _is_slide(source: Source) -> bool:

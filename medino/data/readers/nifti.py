@@ -14,7 +14,7 @@ import gzip
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import IOBase
 from typing import cast
@@ -31,6 +31,7 @@ from medino.data.cache import ByteCache
 from medino.data.pixels import Pixels
 from medino.data.readers.description import description
 from medino.data.readers.failures import check_size, decoding
+from medino.data.readers.resampling import is_same, resample, resampled_grid
 from medino.data.readers.settings import PLANES, ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
@@ -83,7 +84,7 @@ class _Volume:
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The slices of a volume from its header alone; see `medino.data.readers.describe`."""
     plane = _checked(settings.plane)
-    geometry = _read_placement(source)
+    geometry = _in_spacing(_read_placement(source), settings.spacing_mm)
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     size = geometry.spacing
     normal = geometry.affine[:3, plane] / size[plane]
@@ -111,12 +112,16 @@ def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
 def read(source: Source, sample: Sample) -> Pixels:
     """One slice, in the units of the file after its slope and intercept.
 
+    Where the row gives another voxel size than the file has, the volume is brought to the row's first.
+
     Raises:
         UnreadableImageError: the volume can't be read, or holds NaN or infinite values anywhere.
     """
     plane = _checked(sample.plane)
     geometry = placement(source)
-    values, volume = _slice(source, geometry, sample.frame, plane)
+    wanted = _wanted(plane, (sample.spacing_row_mm, sample.spacing_column_mm, sample.slice_thickness_mm))
+    values, volume = _slice(source, geometry, sample.frame, plane, wanted)
+    geometry = _in_spacing(geometry, wanted)
     if geometry.dtype.kind in "iu" and geometry.dtype.itemsize <= 2:
         limits = np.iinfo(geometry.dtype)
         ends = np.array([limits.min, limits.max], dtype=np.float64) * geometry.scale[0] + geometry.scale[1]
@@ -132,17 +137,49 @@ def read(source: Source, sample: Sample) -> Pixels:
     )
 
 
-def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
+Spacing = tuple[float | None, float | None, float | None]
+"""Distance of rows, of columns and of slices as a row of the manifest has them, mm."""
+
+
+def read_mask(source: Source, frame: int, plane: int | None, spacing: Spacing = (None, None, None)) -> torch.Tensor:
     """One slice of a label volume, turned like `read` turns the image: (H, W) int64.
+
+    Args:
+        source: the file.
+        frame: the slice.
+        plane: the axis that slices are perpendicular to.
+        spacing: of the image, to whose voxel size the labels are brought.
 
     Raises:
         UnreadableImageError: the volume can't be read, or its values are no whole numbers.
     """
-    values, _ = _slice(source, placement(source), frame, _checked(plane))
-    whole = np.rint(values) if values.dtype.kind == "f" else values
-    if not np.array_equal(whole, values) or whole.max() > np.iinfo(np.int64).max:
-        raise UnreadableImageError("the mask holds values that are not whole numbers: it is no label volume")
-    return torch.from_numpy(np.ascontiguousarray(whole, dtype=np.int64))
+    plane = _checked(plane)
+    values, _ = _slice(source, placement(source), frame, plane, _wanted(plane, spacing), labels=True)
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+
+
+def _wanted(plane: int, spacing: Spacing) -> tuple[float, float, float] | None:
+    """Voxel size along x, y, z."""
+    row, column, slice_ = spacing
+    if row is None or column is None or slice_ is None:
+        return None
+    columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
+    by_axis = {rows_axis: row, columns_axis: column, plane: slice_}
+    return by_axis[0], by_axis[1], by_axis[2]
+
+
+def _in_spacing(geometry: Placement, wanted: tuple[float, float, float] | None) -> Placement:
+    """The placement of a volume in the voxel size that is wanted.
+
+    Raises:
+        UnreadableImageError: it would have too many voxels.
+    """
+    if wanted is None or is_same(geometry.spacing, wanted):
+        return geometry
+    shape, affine = resampled_grid(geometry.shape, geometry.affine, wanted)
+    if math.prod(shape) > _MAX_VOXELS:
+        raise UnreadableImageError("in the voxel size that is asked for, the volume has more voxels than can be read")
+    return replace(geometry, shape=shape, affine=affine)
 
 
 def _checked(plane: int | None) -> int:
@@ -259,22 +296,35 @@ def _least_bytes(image: Nifti1Pair) -> int:
     return plain // _GZIP_RATIO if isinstance(image.file_map["image"].fileobj, gzip.GzipFile) else plain
 
 
-def _slice(source: Source, geometry: Placement, frame: int, plane: int) -> tuple[np.ndarray, _Volume]:
+def _slice(
+    source: Source,
+    geometry: Placement,
+    frame: int,
+    plane: int,
+    wanted: tuple[float, float, float] | None,
+    labels: bool = False,
+) -> tuple[np.ndarray, _Volume]:
     """Slice `frame` as (rows, columns), and the volume that it is of."""
-    slices = geometry.shape[plane]
-    if not 0 <= frame < slices * geometry.volumes:
-        raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * geometry.volumes}")
+    placed = _in_spacing(geometry, wanted)
+    slices = placed.shape[plane]
+    if not 0 <= frame < slices * placed.volumes:
+        raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * placed.volumes}")
+    other = wanted if placed is not geometry else None
     with decoding("the volume"):
-        key = (source, source.stamp, _voxels_of(source).stamp, frame // slices)
-        volume = _KEPT.get(key, lambda: _volume(source, geometry, frame // slices), lambda made: made.voxels.nbytes)
+        key = (source, source.stamp, _voxels_of(source).stamp, frame // slices, other, labels)
+        volume = _KEPT.get(
+            key, lambda: _volume(source, geometry, frame // slices, other, labels), lambda made: made.voxels.nbytes
+        )
     return np.take(volume.voxels, frame % slices, axis=plane)[::-1, ::-1].T, volume
 
 
 _KEPT: ByteCache[_Volume] = ByteCache(_KEPT_BYTES)
 
 
-def _volume(source: Source, geometry: Placement, index: int) -> _Volume:
-    """Volume `index` of a file."""
+def _volume(
+    source: Source, geometry: Placement, index: int, wanted: tuple[float, float, float] | None, labels: bool
+) -> _Volume:
+    """Volume `index` of a file, in the voxel size that is wanted (None: its own)."""
     with _opened(source) as image:
         shape = image.shape[:3]
         if len(image.shape) > 3:
@@ -293,4 +343,15 @@ def _volume(source: Source, geometry: Placement, index: int) -> _Volume:
                 raise UnreadableImageError(f"the volume holds {wrong} voxels that are not numbers (NaN or infinite)")
         # A copy where the voxels were mapped into memory: the file is closed, and may be cut while they are used.
         data = np.array(apply_orientation(data.reshape(shape), geometry.orientation))
+    if labels:
+        data = _whole(data)
+    if wanted is not None:
+        data = resample(data, geometry.affine, wanted, labels)
     return _Volume(data, float(data.min()), float(data.max()))
+
+
+def _whole(data: np.ndarray) -> np.ndarray:
+    whole = np.rint(data) if data.dtype.kind == "f" else data
+    if not np.array_equal(whole, data) or whole.max() > np.iinfo(np.int64).max:
+        raise UnreadableImageError("the mask holds values that are not whole numbers: it is no label volume")
+    return data

@@ -14,10 +14,12 @@ class ReadSettings:
 
     Attributes:
         plane: the axis that slices of NIfTI volumes are perpendicular to, a key of `PLANES`.
+        spacing_mm: voxel size along x, y and z that NIfTI volumes are brought to, mm; None: each keeps its own.
         tiles: how slides are cut into tiles.
     """
 
     plane: int = 2
+    spacing_mm: tuple[float, float, float] | None = None
     tiles: Tiles = field(default_factory=Tiles)
 
 
