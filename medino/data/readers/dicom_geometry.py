@@ -52,20 +52,24 @@ def place(header: "DicomHeader", frame: int) -> dict[str, object]:
     """
     distance = spacing(header, frame)
     orientation = _orientation(header, frame)
-    position = _position(header, frame, orientation)
-    along = None
-    if position is not None and orientation is not None:
-        along = float(np.dot(position, _normal(orientation)))
     thickness = first_number(header.macro("PixelMeasuresSequence", frame), "SliceThickness")
     return {
         "spacing_row_mm": distance[0] if distance else None,
         "spacing_column_mm": distance[1] if distance else None,
-        "slice_position_mm": along,
         "slice_thickness_mm": thickness if thickness and thickness > 0 else None,
-        "position_mm": position,
         "orientation": orientation,
         "stack": stack(header, frame),
+        **own_place(header, orientation, frame),
     }
+
+
+def own_place(header: "DicomHeader", orientation: list[float] | None, frame: int = 0) -> dict[str, object]:
+    """Of the geometry of one frame what differs between the images of a series."""
+    position = _position(header, frame, orientation)
+    along = None
+    if position is not None and orientation is not None:
+        along = float(np.dot(position, _normal(orientation)))
+    return {"slice_position_mm": along, "position_mm": position}
 
 
 def spacing(header: "DicomHeader", frame: int) -> tuple[float, float] | None:

@@ -1,12 +1,16 @@
 """DICOM headers: which frames a file holds, where they lie, whose they are. No pixel is touched."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
-from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.pixels.utils import get_expected_length
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -18,7 +22,7 @@ from pydicom.uid import (
 from medino.core import UnreadableImageError
 from medino.data.readers import vocabulary
 from medino.data.readers.description import description
-from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, place
+from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, own_place, place
 from medino.data.readers.dicom_person import PERSON_TAGS, age, burned_in, sex, standard_uid
 from medino.data.readers.dicom_syntaxes import READABLE
 from medino.data.readers.dicom_values import first_number, value_of
@@ -74,6 +78,23 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+_TAG_NUMBERS: list[Any] = [tag_for_keyword(name) for name in _TAGS]
+_PIXELS = frozenset(tag_for_keyword(name) for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+_OWN = frozenset(
+    tag_for_keyword(name)
+    for name in (
+        "SOPInstanceUID",
+        "ImagePositionPatient",
+        "WindowCenter",
+        "WindowWidth",
+        "RescaleSlope",
+        "RescaleIntercept",
+    )
+)
+"""What differs between the images of a series and is worked out for each, or is not described."""
+_ALIKE: dict[tuple, dict[str, Any]] = {}
+_ALIKE_MOST = 256
+"""Series whose headers' descriptions are kept: a scan comes to the next image of one soon."""
 _CODE = re.compile(r"[A-Za-z0-9_ /.-]{1,16}|[0-9.]{1,64}")
 _DEFLATE_MOST = 1032
 """The largest factor by which deflate can shrink anything (zlib's technical notes)."""
@@ -89,12 +110,14 @@ class DicomHeader:
         frames: number of frames, at least 1.
         pixels_at: where the element of the pixel data begins in the file, bytes; where the data set is deflated it has
             no place of its own, and this means nothing.
+        alike: what was worked out for one image, shared by all whose headers say the same but for their place.
     """
 
     dataset: Dataset
     transfer_syntax: UID
     frames: int
     pixels_at: int
+    alike: dict[str, Any] = field(default_factory=dict)
 
     def number(self, name: str) -> float | None:
         """The first value of a numeric element, None where it is absent or no number."""
@@ -151,10 +174,16 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
     """The header of a file; `stamp` keeps a rewritten file from the cache."""
     size = source.size()
     with source.open() as file:
-        dataset = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
+        # As dcmread, which makes tags of the keywords anew for each file.
+        dataset = read_partial(file, _at_pixels, force=True, specific_tags=_TAG_NUMBERS)
         syntax = _transfer_syntax(dataset)
         pixels_at = file.tell()
         left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - pixels_at
+    signature = _signature(dataset, syntax)
+    if signature in _ALIKE:
+        header = DicomHeader(dataset, syntax, 1, pixels_at, _ALIKE[signature])
+        _check_length(header, left)
+        return header
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
         raise UnreadableImageError("there is no DICOM object in the file: neither a SOP class nor an image size")
     missing = [name for name in _NEEDED if value_of(dataset, name) in (None, "")]
@@ -164,11 +193,41 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
     check_size(int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     _check_decoder(syntax)
     _check_length(header, left)
+    if signature is not None and header.frames == 1:
+        while len(_ALIKE) >= _ALIKE_MOST:
+            del _ALIKE[next(iter(_ALIKE))]
+        _ALIKE[signature] = header.alike
     return header
+
+
+def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag in _PIXELS
+
+
+def _signature(dataset: Dataset, syntax: UID) -> tuple | None:
+    """What a header says, as it is stored, but for what is each image's own; None where that can't be compared."""
+    elements = []
+    for element in dataset.values():
+        if element.tag in _OWN:
+            continue
+        if not isinstance(element, RawDataElement):  # a sequence that was taken apart
+            return None
+        elements.append((element.tag, element.VR, element.value))
+    return syntax, dataset.original_encoding, tuple(elements)
 
 
 def describe_header(header: DicomHeader) -> list[dict[str, object]]:
     """One dict for each frame, as `medino.data.readers.describe` documents it."""
+    known = header.alike.get("description")
+    if known is not None:
+        return [{**known, **own_place(header, known["orientation"]), "sop_instance_uid": header.text("SOPInstanceUID")}]
+    described = _describe(header)
+    if len(described) == 1:
+        header.alike["description"] = described[0]
+    return described
+
+
+def _describe(header: DicomHeader) -> list[dict[str, object]]:
     image = {
         "format": "dicom",
         "modality": vocabulary.modality(header.text("Modality")),
@@ -225,10 +284,11 @@ def _check_length(header: DicomHeader, left: int) -> None:
     """Compare what is left of the file after the header with what the frames need at least."""
     if left < 8:
         raise UnreadableImageError("the DICOM object holds no pixel data")
-    if header.transfer_syntax.is_encapsulated:
-        need = 8 * header.frames
-    else:
-        header.dataset.NumberOfFrames = header.frames
-        need = get_expected_length(header.dataset, unit="bytes")
-    if left < need:
+    if "need" not in header.alike:
+        if header.transfer_syntax.is_encapsulated:
+            header.alike["need"] = 8 * header.frames
+        else:
+            header.dataset.NumberOfFrames = header.frames
+            header.alike["need"] = get_expected_length(header.dataset, unit="bytes")
+    if left < header.alike["need"]:
         raise UnreadableImageError("the file is truncated: it is shorter than its rows, columns and frames need")
