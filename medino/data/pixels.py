@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 
 
@@ -84,7 +85,8 @@ def box_around(valid: torch.Tensor) -> tuple[int, int, int, int] | None:
     Returns:
         None where that is all of the mask, or where nothing is True.
     """
-    rows, columns = torch.nonzero(valid.any(dim=1)).flatten(), torch.nonzero(valid.any(dim=0)).flatten()
+    mask = valid.numpy()
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
     box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
