@@ -22,8 +22,8 @@ def configure(parser: ArgumentParser) -> None:
         "--output",
         type=str,
         required=True,
-        help="where the shards go: a folder, or a location that fsspec knows by a URL, such as s3://BUCKET/FOLDER. From "
-        "there rows are read one by one, or shards whole into the folder that the environment's MEDINO_CACHE names",
+        help="where the shards go: a folder, or a location that fsspec knows by a URL, such as s3://BUCKET/FOLDER. "
+        "From there rows are read one by one, or shards whole into the folder that the variable MEDINO_CACHE names",
     )
     parser.add_argument(
         "--short_side",

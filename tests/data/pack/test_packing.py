@@ -168,7 +168,12 @@ def test_a_pack_goes_on_where_it_was(archive: Manifest, tmp_path: Path, monkeypa
 
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize(
-    "other", [lambda manifest: (manifest, 33), lambda manifest: (manifest.select(range(1, len(manifest))), 32)]
+    "other",
+    [
+        lambda manifest: (manifest, 33),
+        lambda manifest: (manifest.select(range(1, len(manifest))), 32),
+        lambda manifest: (manifest.with_column("mask_path", ["other.png"] * len(manifest)), 32),
+    ],
 )
 def test_shards_of_something_else_are_not_written_over(
     archive: Manifest, tmp_path: Path, other: Callable[[Manifest], tuple[Manifest, int]]
