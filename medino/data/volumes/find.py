@@ -73,7 +73,10 @@ class _Columns:
             self.normal = normal_of(self.orientation)
         self.placed = np.isfinite(self.position).all(axis=1) & np.isfinite(self.orientation).all(axis=1)
         series = table["series"].combine_chunks().dictionary_encode()
-        self.series, self.names = np.asarray(series.indices), series.dictionary
+        self.name, self.names = np.asarray(series.indices), series.dictionary
+        # Whoever takes names out of files may give all patients' series one UID.
+        patient = np.where(pc.equal(table["patient_unit"], "patient"), _codes(table["patient"])[0], -1)
+        self.series = self.name + len(self.names) * (patient.astype(np.int64) + 1)
         self.size = np.stack([table[name].to_numpy() for name in ("rows", "columns", "samples_per_pixel")], axis=1)
         self.spacing = np.stack([_floats(table[name]) for name in ("spacing_row_mm", "spacing_column_mm")], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -139,7 +142,7 @@ def _volume(
     columns: _Columns, rows: np.ndarray, stack: str | None, problems: list[Problem], levels: np.ndarray | None = None
 ) -> Volume:
     """A volume of sorted rows; `levels` where several could lie at one place."""
-    series = columns.names[int(columns.series[rows[0]])].as_py()
+    series = columns.names[int(columns.name[rows[0]])].as_py()
     if any("MOSAIC" in (columns.stacks[code] or "") for code in set(columns.stack[rows].tolist())):
         told = Problem("mosaic", "each image is a mosaic of slices, which medino does not take apart")
         return Volume(series, rows, stack, None, (*problems, told))
@@ -156,10 +159,14 @@ def _volume(
 
 def _without_copies(columns: _Columns, rows: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Which rows to keep so that no instance's frame is there twice at a place; (N,) bool."""
-    instance = columns.instance[rows]
+    name = np.stack([columns.instance[rows], columns.frame[rows]])
+    # A name that lies at several places is no name: somebody has given it to all.
+    several, counts = np.unique(np.unique(np.stack([*name, levels]), axis=1)[:2], axis=1, return_counts=True)
+    false = {tuple(each) for each in several[:, counts > 1].T.tolist()}
+    nameless = (name[0] < 0) | np.array([tuple(each) in false for each in name.T.tolist()], dtype=bool)
     # Of an instance without a name nobody can say that it is another's copy.
-    instance = np.where(instance < 0, -1 - np.arange(len(rows)), instance)
-    first = np.unique(np.stack([levels, instance, columns.frame[rows]]), axis=1, return_index=True)[1]
+    name[0] = np.where(nameless, -1 - np.arange(len(rows)), name[0])
+    first = np.unique(np.stack([levels, *name]), axis=1, return_index=True)[1]
     kept = np.zeros(len(rows), dtype=bool)
     kept[first] = True
     return kept

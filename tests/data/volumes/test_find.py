@@ -117,6 +117,12 @@ def test_the_same_image_twice_is_taken_once_and_said() -> None:
     assert _words(volume, "copies") == "4 of 8 images are there again, the same; one of each is taken"
 
 
+def test_a_name_that_all_images_were_given_makes_none_a_copy() -> None:
+    rows = [slice_row([0, 0, z], instance="same", stack=f"echo {echo}") for z in range(4) for echo in (1, 2)]
+
+    assert [len(volume.rows) for volume in find_volumes(manifest_of(rows))] == [4, 4]
+
+
 def test_slices_at_one_place_that_nothing_parts_are_no_sound_volume() -> None:
     rows = [slice_row([0, 0, z], instance=f"{z} {take}", stack="echo 1") for z in range(4) for take in range(2)]
     (volume,) = find_volumes(manifest_of(rows))
@@ -210,6 +216,15 @@ def test_series_are_never_mixed_and_unplaced_images_are_in_no_volume() -> None:
 
     assert [volume.series for volume in found] == ["a", "b"]
     assert [volume.rows.tolist() for volume in found] == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_patients_are_never_mixed_even_where_their_series_share_a_name() -> None:
+    rows = [slice_row([0, 0, z], patient=patient) for z in range(3) for patient in ("p", "q")]
+    assert [volume.rows.tolist() for volume in find_volumes(manifest_of(rows))] == [[0, 2, 4], [1, 3, 5]]
+
+    # Where files stand for patients nobody knows whose they are: the series counts.
+    unknown = [slice_row([0, 0, z], patient=f"file{z}", patient_unit="file") for z in range(3)]
+    assert [volume.rows.tolist() for volume in find_volumes(manifest_of(unknown))] == [[0, 1, 2]]
 
 
 def test_files_of_several_frames_at_the_same_places_are_parted_by_file() -> None:
