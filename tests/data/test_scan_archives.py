@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive_files import write_dicom, write_nifti, write_png
+from sample_rows import sample_of
 
 from medino.cli.main import main
-from medino.data import Manifest, PixelDataset, check_splits
+from medino.core import UnreadableImageError
+from medino.data import Manifest, PixelDataset, Source, check_splits, read_pixels
 from medino.data.identity import IdentityKey
+from medino.data.readers import describe
 from medino.data.scan import scan
 from medino.features import FeatureTable
 from medino.models import PRESETS
@@ -51,6 +54,29 @@ def test_a_zipped_folder_is_what_the_folder_is(tmp_path: Path, method: int, work
     ]
     for one, other in zip(PixelDataset(packed), PixelDataset(loose), strict=True):  # type: ignore[call-overload]
         assert one.values.equal(other.values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_zoo_is_read_from_an_archive_as_from_its_folder(tmp_path: Path, shared_data: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "zoo.zip", "w", method) as archive:
+        for path in (shared_data / "dicom_zoo").iterdir():
+            archive.write(path, path.name)
+
+    def read(source: Source) -> tuple[object, np.ndarray | None]:
+        try:
+            facts = describe(source)
+            return facts, read_pixels(source, sample_of(facts[-1])).values.numpy()
+        except UnreadableImageError as error:
+            return str(error), None
+
+    for path in (shared_data / "dicom_zoo").iterdir():
+        (loose, values), (packed, same) = read(Source(path)), read(Source(tmp_path / "zoo.zip", path.name))
+        if "slide" in str(loose):
+            assert packed == "a slide inside an archive can't be read where it lies: unpack it"
+            continue
+        assert packed == loose
+        np.testing.assert_array_equal(same, values)
 
 
 def test_damaged_members_and_archives_are_rejects(tmp_path: Path) -> None:
