@@ -77,4 +77,5 @@ def test_shares_are_equal_as_far_as_there_are_images(sizes: tuple[int, ...], tar
 
 def test_levels_are_evenly_spaced() -> None:
     assert level_sizes(10_000) == (1000, 100, 10)
+    assert level_sizes(1_000_000) == (10_000, 1000, 32)
     assert level_sizes(1, levels=2) == (1, 1)
