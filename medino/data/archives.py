@@ -21,7 +21,8 @@ SUFFIXES = (".zip", ".npz")
 """How files are named that the walk looks into; by names alone, so that it opens no other file."""
 
 MAX_MEMBER_BYTES = 2**31
-"""Most bytes of a member that is unpacked: a volume of 2**29 voxels of 32 bits."""
+"""Most bytes of a member that is unpacked: a volume of 2**29 voxels of 32 bits. What is not compressed can be larger:
+it is read in parts."""
 MAX_RATIO = 1000
 """Most times that a member larger than `_HARMLESS_BYTES` may shrink: deflate's own limit is 1032 (zlib's technical
 notes), and a volume of labels, nearly all zeros, stays below 700."""
@@ -29,6 +30,7 @@ _HARMLESS_BYTES = 2**24
 KEPT_BYTES = 2**28
 """Unpacked members that a process keeps, bytes: the frames of one are often read one after the other."""
 
+TOO_LARGE = "the member is larger than can be unpacked in memory: unpack it (an NPZ file: save it by numpy.savez)"
 NESTED = "an archive inside an archive: unpack it"
 _NESTED_SUFFIXES = (".zip", ".npz", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 # Of the others, Python unpacks all that a block holds, whatever length it claims.
@@ -192,8 +194,8 @@ def _why_not(info: zipfile.ZipInfo) -> str | None:
         return "the member is packed by a method that is not known here: unpack it"
     if info.filename.lower().endswith(_NESTED_SUFFIXES):
         return NESTED
-    if info.file_size > MAX_MEMBER_BYTES:
-        return "the member is larger than can be unpacked in memory: unpack it"
+    if info.compress_type != zipfile.ZIP_STORED and info.file_size > MAX_MEMBER_BYTES:
+        return TOO_LARGE
     if info.file_size > max(_HARMLESS_BYTES, MAX_RATIO * info.compress_size):
         return "the member claims to shrink more than any image does: it is made to fill the memory"
     return None
@@ -216,7 +218,7 @@ def _why_closed(error: Exception) -> str:
 
 def _unpack(path: Path, member: str, stamp: tuple[int, int]) -> bytes:
     archive, info = _member(path, member, stamp)
-    reason = _why_not(info)
+    reason = _why_not(info) or (TOO_LARGE if info.file_size > MAX_MEMBER_BYTES else None)
     if reason is not None:
         raise UnreadableImageError(reason)
     try:

@@ -103,6 +103,21 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     assert "overlap" in list_archive(many).rejects[0][1]
 
 
+def test_what_is_not_compressed_may_be_larger_and_is_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 50_000)
+    data = np.random.default_rng(0).bytes(60_000)
+    stored = make_zip(tmp_path / "stored.zip", {"a": data}, zipfile.ZIP_STORED)
+    assert list_archive(stored).members == ("a",)
+    with Source(stored, "a").open() as opened:
+        opened.seek(50_500)
+        assert opened.read(100) == data[50_500:50_600]
+    with pytest.raises(UnreadableImageError, match="larger than"):
+        Source(stored, "a").read_bytes()
+    assert list_archive(make_zip(tmp_path / "packed.zip", {"a": data})).rejects == (("a", archives.TOO_LARGE),)
+
+
 @pytest.mark.parametrize("claimed", [10, 4000])
 def test_a_member_of_another_length_than_it_claims_is_damaged(tmp_path: Path, claimed: int) -> None:
     path = make_zip(tmp_path / "x.zip", {"a": b"123" * 1000})
