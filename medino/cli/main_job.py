@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_classes
+from medino.cli.contact_sheet import write_contact_sheet
 from medino.cli.pipeline import Stages, labelled_rows
 from medino.cli.plan import Plan, Settled, settle_data, settle_shots, settle_start
 from medino.cli.scan import show_summary
 from medino.cli.trainer import write_config
 from medino.core import InputError, RunFolder, patients_seen_by
+from medino.data.workers import Workers
 from medino.features import EvaluationTransform
 from medino.models import VisionTransformer
 from medino.probes import FewShotStudy, merge_evidence, write_evidence
@@ -73,6 +75,8 @@ def main_job(output: str | Path, source: Source, plan: Plan) -> None:
         raise
     job.stages.pretrain(job.start, job.module, job.data, job.steps, plan.overlays)
     record_data(run, job.stages.manifest)
+    if plan.overlays and not run.contact_sheet.exists():
+        write_contact_sheet(job.stages.manifest, run.contact_sheet, Workers(max(plan.num_workers, 1)), plan.seed)
     tables = []
     if job.study is not None:
         tables.append(job.stages.few_shot(job.study))

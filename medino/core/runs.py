@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def contact_sheet(self) -> Path:
+        """A random image of each kind in the cohort, where images were asked for."""
+        return self.figures / "contact_sheet.png"
+
+    @property
     def report(self) -> Path:
         """The self-contained HTML report."""
         return self.path / "report.html"

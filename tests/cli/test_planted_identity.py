@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from archive_files import write_dicom
-from planted import plant, traces
+from planted_identity import plant, traces
 
 from medino.cli.main import main
 from medino.data import Manifest

@@ -1,4 +1,4 @@
-"""The images that the user asked to keep: PCA maps of patch tokens, masks drawn into test images."""
+"""The images that the user asked to keep: the contact sheet, PCA maps of patch tokens, masks drawn into test images."""
 
 import base64
 
@@ -13,9 +13,13 @@ def images_section(run: RunFolder) -> Section | None:
     overlays = sorted(
         path for folder in (run.path, run.path / "segmentation") for path in folder.rglob("overlay-*.png")
     )
-    if not maps and not overlays:
+    sheets = [run.contact_sheet] if run.contact_sheet.exists() else []
+    if not maps and not overlays and not sheets:
         return None
     parts = [paragraph("Kept because they were asked for; they show images of the cohort.", "caution")]
+    for path in sheets:
+        caption = "A random image of each kind that there is; none of which a header says that it may show a name."
+        parts.append(picture(base64.b64encode(path.read_bytes()).decode(), caption))
     for path in maps[-1:]:
         step = int(path.stem.rsplit("_", 1)[1])
         caption = (
