@@ -23,7 +23,9 @@ def run(config: Namespace) -> None:
     from medino.cli.cohort import Source
     from medino.cli.main_job import main_job
     from medino.cli.plan import Plan
+    from medino.data import Tiles
 
-    source = Source(**{name: config[name] for name in Source.__dataclass_fields__})
+    given = {name: config[name] for name in Source.__dataclass_fields__}
+    source = Source(**given | {"tiles": Tiles(**vars(config.tiles))})
     plan = Plan(**{name: config[name] for name in Plan.__dataclass_fields__})
     main_job(config.output, source, plan)

@@ -1,13 +1,13 @@
 """The cohort of `adapt`: scan, split by patient, and keep in the run's own folder what can name people."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from medino.cli.scan import journal_path
 from medino.core import InputError, RunFolder, existing_folder, track
-from medino.data import Manifest, PixelDataset, check_splits, scan, split_measured
+from medino.data import Manifest, PixelDataset, Tiles, check_splits, scan, split_measured
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Source:
     """What the user points `adapt` at.
 
     Args:
-        data: folder of DICOM, NIfTI or raster images.
+        data: folder of DICOM, NIfTI or raster images, or of slides.
         labels: CSV file with labels; without it there is no few-shot study.
         masks: folder of masks named like their images; without it there is no segmentation.
         mask_classes: names of the classes and their values in the masks, the background first; None: the values that
@@ -25,6 +25,7 @@ class Source:
         key: file with the secret that identifiers are hashed with, made if it is not there; None keeps it beside the
             manifest.
         name: what figures and tables call the images.
+        tiles: how slides are cut into tiles; without a resolution in it, slides are rejects.
     """
 
     data: str
@@ -34,6 +35,7 @@ class Source:
     patient_pattern: str | None = None
     key: str | None = None
     name: str = "cohort"
+    tiles: Tiles = field(default_factory=Tiles)
 
 
 def cohort_path(run: RunFolder) -> Path:
@@ -63,6 +65,7 @@ def make_cohort(run: RunFolder, source: Source, seed: int, min_side: int) -> Man
         masks=source.masks,
         key=source.key or path.with_name("medino.key"),
         patient_pattern=source.patient_pattern,
+        tiles=source.tiles,
         ignore=[run.path],
         name=source.name,
         min_side=min_side,

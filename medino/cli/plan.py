@@ -166,7 +166,9 @@ def settle_shots(settled: Settled, plan: Plan, labelled: Manifest) -> list[int]:
 
 
 def _views(manifest: Manifest) -> tuple[Kind, str]:
-    """The kind of image: colour photographs or slides are natural unless told otherwise, grey images radiology."""
+    """The kind of image: slides are histology, other colour images natural unless told so, grey ones radiology."""
+    if (manifest.column("format") == "slide").mean() > 0.5:
+        return "histology", "tiles of slides"
     colour = float((manifest.column("samples_per_pixel").astype(int) == 3).mean())
     if colour > 0.5:
         return "natural", "colour images; ask for histology where they are stained tissue"

@@ -132,3 +132,14 @@ def test_real_slides_go_from_scan_to_features(shared_data: Path, tmp_path: Path)
     np.testing.assert_allclose(PixelDataset(manifest)[index].values.numpy(), expected, atol=1)
     facts = json.loads(pq.read_metadata(tmp_path / "out" / "cohort.parquet").metadata[b"settings"])
     assert facts["tiles"]["assumed_mpp"] == 0.5
+
+
+def test_adapt_takes_slides_and_their_tiles(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["adapt", "--data", str(folder), "-o", str(tmp_path / "run"), "--tiles.mpp", "0.5", "--tiles.size", "32"]
+    assert (
+        main([*words, "--backbone", "mini", "--steps", "1", "--batch_size", "2", "--patient_pattern", r"TCGA-(\w\w)"])
+        == 0
+    )
+    manifest = Manifest.read(tmp_path / "run" / "cohort" / "cohort.parquet")
+    assert (manifest.column("format") == "slide").sum() == 4 * 16
+    assert "tiles of slides" in capsys.readouterr().out
