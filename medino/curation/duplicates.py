@@ -1,7 +1,7 @@
 """Pairs of images that show one thing: hashes propose them, their pixels decide."""
 
+import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -151,7 +151,14 @@ def _confirmed(
             tasks.append((sides[0], sides[1], placement.select(np.array([place]))))
         places.append(some[promising[alike]])
     chosen = np.concatenate(places) if places else np.empty(0, np.int64)
-    answers = read_all(_compare, tasks, workers, "comparing the detail of candidates")
+    answers = list(read_all(_compare, tasks, workers, "comparing the detail of candidates"))
+    reasons = [answer for answer in answers if isinstance(answer, str)]
+    if reasons:
+        warnings.warn(
+            f"{len(reasons)} of {len(answers)} likely pairs could not be read a second time and count as different "
+            f"(the first: {reasons[0]})",
+            stacklevel=2,
+        )
     score = np.array([0.0 if isinstance(answer, str) else answer for answer in answers], dtype=np.float64)
     return chosen[score >= similarity], score[score >= similarity]
 
@@ -161,14 +168,9 @@ def _compare(task: Comparison) -> float | str:
     (first_source, first), (second_source, second), placement = task
     side = int(np.clip(min(first.rows, first.columns, second.rows, second.columns), THUMBNAIL, LARGEST_SIDE))
     try:
-        one, other = _image(first_source, first, side)[None], _image(second_source, second, side)[None]
+        one = grey(read_pixels(first_source, first), side)[None]
+        other = grey(read_pixels(second_source, second), side)[None]
     except UnreadableImageError as error:
         return str(error)
     placement = aligned(one, other, placement, blur=max(0.7, 1.5 * side / LARGEST_SIDE), steps=3)
     return float(likeness(one, other, placement)[0])
-
-
-# The pairs come in the order of their first image.
-@lru_cache(maxsize=64)
-def _image(source: Source, sample: Sample, side: int) -> torch.Tensor:
-    return grey(read_pixels(source, sample), side)

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 from archive_files import write_csv, write_dicom
 from planted import lc25000_groups
@@ -117,6 +119,30 @@ def test_a_copied_slice_under_another_patient_is_a_leak(shared_data: Path, tmp_p
     assert sum(pair["kind"] == "exact duplicate" for pair in report["duplicates"]) == slices
 
 
+def test_a_slice_under_another_patient_is_found_though_noise_was_added(shared_data: Path, tmp_path: Path) -> None:
+    paths = sorted((shared_data / "series_ct_head_ge").glob("*.dcm"))[10:13]
+    (tmp_path / "images").mkdir()
+    for number, path in enumerate(paths):
+        dataset = pydicom.dcmread(path)
+        # Slices this far apart are different pictures, also under different patients.
+        dataset.PatientID, dataset.StudyInstanceUID = f"P{number}", f"1.2.{number}"
+        dataset.SeriesInstanceUID = f"1.3.{number}"
+        dataset.save_as(tmp_path / "images" / f"{number}.dcm")
+    values = dataset.pixel_array + np.random.default_rng(0).integers(-2, 3, dataset.pixel_array.shape)
+    dataset.set_pixel_data(
+        values.astype(dataset.pixel_array.dtype), dataset.PhotometricInterpretation, dataset.BitsStored
+    )
+    dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "P9", "1.2.9", "1.3.9"
+    dataset.save_as(tmp_path / "images" / "9.dcm")
+    status, report = checked(scanned(tmp_path / "images", tmp_path), tmp_path)
+    assert status == 1
+    manifest = Manifest.read(tmp_path / "cohort.parquet")
+    path_of = dict(zip(manifest.column("sample_id"), manifest.column("path"), strict=True))
+    assert any(value is not None for value in manifest.column("position_mm"))
+    pairs = [({path_of[pair["first"]], path_of[pair["second"]]}, pair["kind"]) for pair in report["duplicates"]]
+    assert pairs == [({"2.dcm", "9.dcm"}, "near-duplicate")]
+
+
 def test_labels_that_follow_the_scanner_are_a_leak_and_others_are_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +180,7 @@ def test_patients_and_series_in_two_places_are_leaks(tmp_path: Path, capsys: pyt
     assert "6 blank or clipped images were not compared" in shown
 
 
+@pytest.mark.slow
 def test_features_name_further_candidates(shared_data: Path, tmp_path: Path) -> None:
     cohort = lc25000(shared_data, tmp_path, grouped=False, groups=6)
     features = tmp_path / "features.parquet"
