@@ -18,7 +18,7 @@ import numpy as np
 from medino.core import InputError, UnreadableImageError, track
 from medino.data.manifest import Manifest
 from medino.data.masks import bare_name
-from medino.data.readers.nifti import Placement, placement
+from medino.data.readers.nifti_header import Placement, placement
 from medino.data.schema import Reject
 from medino.data.source import Source
 from medino.data.walk import place_of

@@ -4,72 +4,30 @@ A volume is brought to the nearest of the canonical orientations (x to the right
 patient), then cut perpendicular to axis `plane`. In a slice both axes run backwards, so that an axial slice (plane 2)
 has the front at its top and the patient's right at its left, and sagittal (0) and coronal (1) slices have the head at
 their top. A 4-D file is a row of volumes (time points, channels): frame `v * slices + k` is slice k of volume v.
-
-NIfTI-1 and NIfTI-2 are read, in one file or as a pair of .hdr and .img, compressed by gzip or not: the bytes tell, not
-the names. Where a volume lies is what nibabel takes from the header: the sform where its code is above zero, else the
-qform where its code is; with neither, the first axis runs to the patient's left. A slope of zero or NaN means unscaled.
 """
 
 import gzip
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from io import IOBase
-from typing import cast
 
 import numpy as np
 import torch
-from nibabel.fileholders import FileHolder
-from nibabel.nifti1 import Nifti1Image, Nifti1Pair
-from nibabel.nifti2 import Nifti2Image, Nifti2Pair
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import apply_orientation
 
 from medino.core import UnreadableImageError
 from medino.data.cache import ByteCache
 from medino.data.pixels import Pixels
 from medino.data.readers.description import description
 from medino.data.readers.failures import check_size, decoding
+from medino.data.readers.nifti_header import MAX_VOXELS, Placement, opened, placement, read_placement, voxels_of
 from medino.data.readers.resampling import is_same, resample, resampled_grid
 from medino.data.readers.settings import PLANES, ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
 
-_MAX_VOXELS = 2**29
-"""Most voxels of a volume that is read: two gigabytes of float32, 2000 slices of 512 x 512."""
 _KEPT_BYTES = 2**29
 """Volumes that a process keeps, bytes: a compressed one can only be unpacked whole, and its slices are often read one
 after the other. Of small ones, such as cut-outs of an organ, thousands stay."""
-_GZIP_RATIO = 1032
-"""Most times that gzip can shrink (zlib's technical notes): a file shorter than that can't hold what it claims."""
-_TO_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A NIfTI header in canonical orientation.
-
-    Attributes:
-        shape: voxels along x, y, z.
-        volumes: how many the file holds.
-        affine: (4, 4) from voxels to mm, x to the right, y to the front, z to the head.
-        dtype: of the stored voxels.
-        orientation: what turns stored axes into the canonical ones (nibabel).
-        scale: slope and intercept.
-    """
-
-    shape: tuple[int, int, int]
-    volumes: int
-    affine: np.ndarray
-    dtype: np.dtype
-    orientation: np.ndarray
-    scale: tuple[float, float]
-
-    @property
-    def spacing(self) -> np.ndarray:
-        """Voxel size along each canonical axis, mm."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
 
 
 @dataclass(frozen=True)
@@ -84,7 +42,7 @@ class _Volume:
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The slices of a volume from its header alone; see `medino.data.readers.describe`."""
     plane = _checked(settings.plane)
-    geometry = _in_spacing(_read_placement(source), settings.spacing_mm)
+    geometry = _in_spacing(read_placement(source), settings.spacing_mm)
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     size = geometry.spacing
     normal = geometry.affine[:3, plane] / size[plane]
@@ -177,7 +135,7 @@ def _in_spacing(geometry: Placement, wanted: tuple[float, float, float] | None) 
     if wanted is None or is_same(geometry.spacing, wanted):
         return geometry
     shape, affine = resampled_grid(geometry.shape, geometry.affine, wanted)
-    if math.prod(shape) > _MAX_VOXELS:
+    if math.prod(shape) > MAX_VOXELS:
         raise UnreadableImageError("in the voxel size that is asked for, the volume has more voxels than can be read")
     return replace(geometry, shape=shape, affine=affine)
 
@@ -188,112 +146,6 @@ def _checked(plane: int | None) -> int:
     if plane not in PLANES:
         raise ValueError(f"plane is the axis that slices are perpendicular to, 0, 1 or 2, not {plane}")
     return plane
-
-
-def _read_placement(source: Source) -> Placement:
-    with decoding("the NIfTI header"), _opened(source) as image:
-        shape, dtype = tuple(image.shape), image.get_data_dtype()
-        # A last axis of one value is how some tools write a 3-D volume.
-        while len(shape) > 3 and shape[-1] == 1:
-            shape = shape[:-1]
-        if len(shape) not in (3, 4) or min(shape) < 1:
-            raise UnreadableImageError(f"a NIfTI file of {len(shape)} axes is neither a volume nor a row of volumes")
-        if dtype.kind not in "iuf":
-            raise UnreadableImageError("the voxels are neither whole nor real numbers (colour or complex NIfTI)")
-        orientation = io_orientation(image.affine)
-        if not np.isfinite(image.affine).all() or np.isnan(orientation).any():
-            raise UnreadableImageError("the affine of the NIfTI header does not place the three axes in space")
-        affine = image.affine @ inv_ornt_aff(orientation, shape[:3])
-        affine[:3] *= _TO_MM.get(image.header.get_xyzt_units()[0], 1.0)
-        canonical = np.empty(3, dtype=int)
-        canonical[orientation[:, 0].astype(int)] = shape[:3]
-        if int(np.prod(canonical)) > _MAX_VOXELS:
-            raise UnreadableImageError("the volume has more voxels than can be read at once")
-        if _least_bytes(image) > _voxels_of(source).size():
-            raise UnreadableImageError("the file is shorter than its header says: truncated or damaged")
-        slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
-        return Placement(
-            shape=(int(canonical[0]), int(canonical[1]), int(canonical[2])),
-            volumes=int(shape[3]) if len(shape) == 4 else 1,
-            affine=affine,
-            dtype=dtype,
-            orientation=orientation,
-            scale=(float(slope), float(intercept)),
-        )
-
-
-def placement(source: Source) -> Placement:
-    """How large a volume is and where it lies, from its header.
-
-    Raises:
-        UnreadableImageError: the header can't be read.
-    """
-    with decoding("the file"):
-        stamp = source.stamp
-    return _kept_placement(source, stamp)
-
-
-@lru_cache(maxsize=1024)
-def _kept_placement(source: Source, stamp: tuple[int, int]) -> Placement:
-    return _read_placement(source)
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[Nifti1Pair]:
-    """The image with its header read and its voxels still in the file."""
-    with ExitStack() as stack:
-        header = _unpacked(source, stack)
-        start = bytes(header.read(540))
-        header.seek(0)
-        two = start[:4] in (b"\x1c\2\0\0", b"\0\0\2\x1c")
-        magic = start[4:8] if two else start[344:348]
-        kind: type[Nifti1Pair]
-        if magic[:3] in (b"n+1", b"n+2"):
-            kind, voxels = (Nifti2Image if two else Nifti1Image), header
-        elif magic[:3] in (b"ni1", b"ni2"):
-            kind, voxels = (Nifti2Pair if two else Nifti1Pair), _unpacked(_voxels_of(source, paired=True), stack)
-        else:
-            raise UnreadableImageError("the file is no NIfTI image")
-        holders = {"header": FileHolder(fileobj=header), "image": FileHolder(fileobj=voxels)}
-        yield cast(Nifti1Pair, kind.from_file_map(holders))
-
-
-def _unpacked(source: Source, stack: ExitStack) -> IOBase:
-    """The file, through gzip where its bytes say so."""
-    file = stack.enter_context(source.open())
-    packed = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    return cast(IOBase, stack.enter_context(gzip.GzipFile(fileobj=file)) if packed else file)
-
-
-def _voxels_of(source: Source, paired: bool = False) -> Source:
-    """The file with the voxels: the .img beside a .hdr, else the file itself.
-
-    Raises:
-        UnreadableImageError: the file must be one of a pair, and the other is not there.
-    """
-    name = source.name
-    if ".hdr" not in name.lower():
-        if paired:
-            raise UnreadableImageError("the header of a pair of files whose name does not end in .hdr: rename it")
-        return source
-    stem = name[: name.lower().rindex(".hdr")]
-    for ending in (".img", ".img.gz", ".IMG"):
-        beside = source.beside(stem + ending)
-        try:
-            beside.size()
-        except (OSError, UnreadableImageError):
-            continue
-        return beside
-    if paired:
-        raise UnreadableImageError("the .img file with the voxels is not beside the .hdr file")
-    return source
-
-
-def _least_bytes(image: Nifti1Pair) -> int:
-    """How long a file must be to hold the voxels."""
-    plain = int(getattr(image.dataobj, "offset", 0)) + math.prod(image.shape) * image.get_data_dtype().itemsize
-    return plain // _GZIP_RATIO if isinstance(image.file_map["image"].fileobj, gzip.GzipFile) else plain
 
 
 def _slice(
@@ -311,7 +163,7 @@ def _slice(
         raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * placed.volumes}")
     other = wanted if placed is not geometry else None
     with decoding("the volume"):
-        key = (source, source.stamp, _voxels_of(source).stamp, frame // slices, other, labels)
+        key = (source, source.stamp, voxels_of(source).stamp, frame // slices, other, labels)
         volume = _KEPT.get(
             key, lambda: _volume(source, geometry, frame // slices, other, labels), lambda made: made.voxels.nbytes
         )
@@ -325,7 +177,7 @@ def _volume(
     source: Source, geometry: Placement, index: int, wanted: tuple[float, float, float] | None, labels: bool
 ) -> _Volume:
     """Volume `index` of a file, in the voxel size that is wanted (None: its own)."""
-    with _opened(source) as image:
+    with opened(source) as image:
         shape = image.shape[:3]
         if len(image.shape) > 3:
             data = np.asanyarray(image.dataobj[(slice(None),) * 3 + (index,)])
