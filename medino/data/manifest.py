@@ -138,6 +138,19 @@ class Manifest:
             write_parquet(manifest_file, self.table, "manifest", MANIFEST_VERSION, facts)
             write_parquet(rejects_file, rejects, "rejects", MANIFEST_VERSION, {})
 
+    def without_places(self) -> "Manifest":
+        """The manifest for handing on: which images there are, but not where; its rejects keep their reasons alone."""
+        table = self.table
+        for name in PLACES:
+            field = SAMPLE_SCHEMA.field(name)
+            blank = {"root": 0, "path": ""}.get(name)
+            values = (
+                pa.nulls(len(self), field.type) if blank is None else pa.repeat(pa.scalar(blank, field.type), len(self))
+            )
+            table = table.set_column(SAMPLE_SCHEMA.get_field_index(name), field, values)
+        rejects = tuple(Reject(0, "", reject.frame, reject.reason) for reject in self.rejects)
+        return dataclasses.replace(self, table=table, rejects=rejects, roots=(), mask_roots=())
+
     def __len__(self) -> int:
         return self.table.num_rows
 

@@ -131,6 +131,22 @@ def test_nobody_is_named_outside_the_path_columns(tmp_path: Path, capfd: pytest.
             assert secret.lower() not in text.lower()
 
 
+def test_an_export_is_the_same_manifest_without_places(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "data" / NAME / f"{NAME}.dcm", PatientID=NUMBER)
+    write_csv(tmp_path / "data" / f"{NAME}.txt", NAME)
+    output, exported = tmp_path / "out" / "cohort.parquet", tmp_path / "away" / "cohort.parquet"
+    assert main(words(tmp_path / "data", "-o", output, "--export", exported)) == 0
+    own, handed_on = Manifest.read(output), Manifest.read(exported)
+    assert handed_on.fingerprint == own.fingerprint
+    assert [reject.reason for reject in handed_on.rejects] == [reject.reason for reject in own.rejects]
+    assert handed_on.roots == ()
+    for path in exported.parent.iterdir():
+        assert NAME not in str(pq.read_table(path).to_pylist())
+        assert NAME not in str(pq.read_schema(path).metadata)
+        assert str(tmp_path) not in str(pq.read_schema(path).metadata)
+    assert main(words(tmp_path / "data", "-o", output, "--export", output)) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

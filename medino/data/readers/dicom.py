@@ -25,7 +25,8 @@ _COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_R
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     """The frames of a DICOM file from its header alone; see `medino.data.readers.describe`."""
     header = read_header(source)
-    _check_photometric(header)
+    if "description" not in header.alike:
+        _check_photometric(header)
     with decoding("the header"):
         return describe_header(header)
 

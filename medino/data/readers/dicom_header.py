@@ -210,9 +210,11 @@ def _signature(dataset: Dataset, syntax: UID) -> tuple | None:
     for element in dataset.values():
         if element.tag in _OWN:
             continue
-        if not isinstance(element, RawDataElement):  # a sequence that was taken apart
+        if element.VR == "SQ" and not isinstance(element, RawDataElement):  # it was taken apart
             return None
-        elements.append((element.tag, element.VR, element.value))
+        # The character set is read before all others: it is no raw element any more.
+        value = element.value if isinstance(element, RawDataElement) else str(element.value)
+        elements.append((element.tag, element.VR, value))
     return syntax, dataset.original_encoding, tuple(elements)
 
 
