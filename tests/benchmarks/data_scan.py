@@ -1,0 +1,244 @@
+"""How fast a scan reads headers beside a loop of pydicom, and how much memory a million rows take.
+
+The files are variants of real ones: 10 000 with UIDs of their own, in series, as long as they were but without their
+pixels, which neither side reads. The yardstick is what anyone would write: `pydicom.dcmread` before the pixels and the
+tags that a manifest keeps. For the memory a million empty files are walked through, and only the reading of the header
+is replaced by a made-up one: pool, journal, table and both Parquet files are those of any scan.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+FILES = 10_000
+ROWS = 1_000_000
+PROCESSES = 2
+SHARED = Path(os.environ.get("MEDINO_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+
+TAGS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "AccessionNumber",
+    "Modality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PatientID",
+    "PatientAge",
+    "PatientSex",
+    "BodyPartExamined",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "SliceThickness",
+    "BitsStored",
+    "BurnedInAnnotation",
+    "ImageType",
+    "KVP",
+    "EchoTime",
+    "EchoNumbers",
+    "AcquisitionNumber",
+    "TriggerTime",
+)
+"""What the manifest's columns are made of."""
+
+
+def measure() -> dict[str, float]:
+    """Files per second of both sides and their ratio; the memory of a million rows, MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "archive"
+        count = write_archive(archive, FILES)
+        loop = count / _seconds(lambda: pydicom_loop(archive))
+        scan = count / _seconds(lambda: medino_scan(archive))
+        again = count / _seconds(lambda: medino_scan(archive))
+        million = measure_memory(Path(folder))
+    return {
+        "files": count,
+        "processes": PROCESSES,
+        "pydicom, files per second": loop,
+        "medino scan, files per second": scan,
+        "ratio": scan / loop,
+        "second scan, files per second": again,
+        **million,
+    }
+
+
+def write_archive(folder: Path, count: int) -> int:
+    """Variants of the real series and of the zoo: seven in ten are slices of series, as in a hospital."""
+    series = [sorted((SHARED / name).iterdir()) for name in ("series_ct_head_ge", "series_mr_brain")]
+    zoo = [[path] * 4 for path in sorted((SHARED / "dicom_zoo").iterdir()) if _is_plain(path)]
+    written = 0
+    for number in range(count):
+        for group in (*series * 8, *zoo[number % 4 :: 4]):
+            below = folder / f"{number:03d}" / f"{written:06d}"
+            below.mkdir(parents=True)
+            for path in group:
+                _write_variant(path, below / f"{written:06d}.dcm", written)
+                written += 1
+                if written == count:
+                    return written
+    return written
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a file of the zoo is an image of one frame."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        return "Rows" in header and int(header.get("NumberOfFrames") or 1) == 1
+    except Exception:
+        return False
+
+
+_STARTS: dict[Path, tuple[bytes, int, bytes]] = {}
+
+
+def _write_variant(source: Path, path: Path, number: int) -> None:
+    """A copy with another SOP instance UID and no pixels: a hole of their length stands for them."""
+    if source not in _STARTS:
+        with source.open("rb") as file:
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+            end = file.tell() + 64
+        data = source.read_bytes()
+        _STARTS[source] = data[:end], len(data), str(header.get("SOPInstanceUID", "")).encode()
+    start, length, uid = _STARTS[source]
+    if len(uid) > 12:
+        start = start.replace(uid, uid[:-7] + f"{number + 1_000_000:07d}".encode())
+    with path.open("wb") as file:
+        file.write(start)
+        file.truncate(length)
+
+
+def pydicom_loop(archive: Path) -> None:
+    """The yardstick."""
+    for path in sorted(path for path in archive.rglob("*.dcm")):
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        for name in TAGS:
+            dataset.get(name)
+
+
+def medino_scan(archive: Path) -> None:
+    """The whole of `medino scan`, journal and manifest included."""
+    arguments = [
+        "scan",
+        str(archive),
+        "-o",
+        str(archive.parent / "out" / "cohort.parquet"),
+        "--workers",
+        str(PROCESSES),
+    ]
+    subprocess.run([sys.executable, "-m", "medino.cli.main", *arguments], check=True, capture_output=True)
+
+
+def _seconds(work: Any) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def measure_memory(folder: Path, rows: int = ROWS) -> dict[str, float]:
+    """A scan of so many generated rows in a process of its own, by the peak of its memory."""
+    command = [sys.executable, "-m", "tests.benchmarks.data_scan", "million", str(folder / "million"), str(rows)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def scan_generated(folder: Path, rows: int) -> dict[str, float]:
+    """Walk `rows` empty files in series of 200, and make up their headers."""
+    from medino.cli import scan as verb
+
+    for number in range(rows):
+        below = folder / "archive" / f"patient-{number // 1000:06d}" / f"series-{number // 200:06d}"
+        if number % 200 == 0:
+            below.mkdir(parents=True)
+        os.close(os.open(below / f"image-{number:08d}.dcm", os.O_CREAT))
+    import medino.data.scan  # noqa: F401 - the module, which its function hides
+
+    sys.modules["medino.data.scan"].kept_of_file = made_up  # type: ignore[attr-defined]
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser()
+    verb.configure(parser)
+    started = time.perf_counter()
+    verb.run(parser.parse_args([str(folder / "archive"), "-o", str(folder / "c.parquet"), "--workers", str(PROCESSES)]))
+    return {
+        "generated rows": rows,
+        "their seconds": time.perf_counter() - started,
+        "their peak memory, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def made_up(key: Any, settings: Any, task: tuple[str, str | None]) -> list[tuple]:
+    """Stands for `medino.data.scanning.headers.kept_of_file`: a slice of a CT."""
+    from medino.data.readers.description import FACTS
+
+    number = int(Path(task[0]).stem.rpartition("-")[2])
+    facts = dict.fromkeys(FACTS) | {
+        "format": "dicom",
+        "frame": 0,
+        "modality": "CT",
+        "sop_class": "1.2.840.10008.5.1.4.1.1.2",
+        "transfer_syntax": "1.2.840.10008.1.2.4.70",
+        "photometric": "MONOCHROME2",
+        "rows": 512,
+        "columns": 512,
+        "samples_per_pixel": 1,
+        "bits_stored": 12,
+        "spacing_row_mm": 0.7,
+        "spacing_column_mm": 0.7,
+        "slice_position_mm": float(number % 200),
+        "slice_thickness_mm": 1.25,
+        "position_mm": [-180.0, -180.0, float(number % 200)],
+        "orientation": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        "age": "65",
+        "sex": "F",
+        "manufacturer": "Acme",
+        "manufacturer_model": f"model {number // 200 % 7}",
+        "body_part": "CHEST",
+        "stack": "type ORIGINAL PRIMARY AXIAL",
+    }
+    hashed = partial(_digest, number)
+    identifiers = (hashed(1000), hashed(400), hashed(200), hashed(1), hashed(401))
+    return [(524_288, number, None, *identifiers, *(facts[name] for name in FACTS))]
+
+
+def _digest(number: int, per: int) -> str:
+    return hashlib.blake2b(f"{per}/{number // per}".encode(), digest_size=16).hexdigest()
+
+
+def tables(found: dict[str, float]) -> str:
+    """What was measured, as a table of the page."""
+    values = {name: f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for name, value in found.items()}
+    rows = [f"| {name} | {value} |" for name, value in values.items()]
+    return "\n".join(["| | |", "|---|---:|", *rows])
+
+
+def main() -> None:
+    """Measure and print; `million FOLDER ROWS` is the child that has the million rows."""
+    if sys.argv[1:2] == ["million"]:
+        print(json.dumps(scan_generated(Path(sys.argv[2]), int(sys.argv[3]))))
+        return
+    warnings.simplefilter("ignore")
+    logging.disable()
+    print(tables(measure()))
+
+
+if __name__ == "__main__":
+    main()
