@@ -22,42 +22,14 @@ from typing import Any
 
 import pydicom
 
+from medino.data.readers.kept import HASHED_TAGS, KEPT_TAGS
+
 FILES = 10_000
 ROWS = 1_000_000
 PROCESSES = 2
 SHARED = Path(os.environ.get("MEDINO_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
-TAGS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "AccessionNumber",
-    "Modality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PatientID",
-    "PatientAge",
-    "PatientSex",
-    "BodyPartExamined",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "SliceThickness",
-    "BitsStored",
-    "BurnedInAnnotation",
-    "ImageType",
-    "KVP",
-    "EchoTime",
-    "EchoNumbers",
-    "AcquisitionNumber",
-    "TriggerTime",
-)
+TAGS = sorted({*HASHED_TAGS.values(), *(name for names in KEPT_TAGS.values() for name in names)})
 """What the manifest's columns are made of."""
 
 
