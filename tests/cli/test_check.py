@@ -143,6 +143,7 @@ def test_a_slice_under_another_patient_is_found_though_noise_was_added(shared_da
     assert pairs == [({"2.dcm", "9.dcm"}, "near-duplicate")]
 
 
+@pytest.mark.slow
 def test_labels_that_follow_the_scanner_are_a_leak_and_others_are_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
