@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 from PIL import Image
+from planted_identity import plant
+from pydicom import dcmread
+from pydicom.misc import is_dicom
 from safetensors.torch import save_file
 
 from medino.cli.main import main
@@ -29,13 +32,17 @@ FEW_STEPS += ["--num-workers", "0", "--overlays", "1"]
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> PhantomArchive:
-    """Eighteen patients with two images each, under folders and file names that name somebody."""
+    """Eighteen patients with two images each; folders, file names and some of the headers name somebody."""
     folder = tmp_path_factory.mktemp("archive") / f"{MARK}_folder" / "phantom"
     archive = write_phantom(folder, patients=18, images_per_patient=2, size=48, seed=1)
     for root in (archive.images, archive.masks):
         for path in sorted(root.rglob("*")):
             if path.is_file():
                 path.rename(path.with_name(f"{MARK}_{path.name}"))
+    identifiers = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    for path in sorted(path for path in archive.images.rglob("*") if path.is_file() and is_dicom(path))[::12]:
+        file = dcmread(path, stop_before_pixels=True)
+        plant(path, MARK, Modality=file.Modality, **{name: file[name].value for name in identifiers})
     return archive
 
 
