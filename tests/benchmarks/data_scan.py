@@ -134,22 +134,20 @@ def measure_memory(folder: Path, rows: int = ROWS) -> dict[str, float]:
 
 def scan_generated(folder: Path, rows: int) -> dict[str, float]:
     """Walk `rows` empty files in series of 200, and make up their headers."""
-    from medino.cli import scan as verb
+    from medino.cli.main import main as command
 
     for number in range(rows):
         below = folder / "archive" / f"patient-{number // 1000:06d}" / f"series-{number // 200:06d}"
         if number % 200 == 0:
             below.mkdir(parents=True)
         os.close(os.open(below / f"image-{number:08d}.dcm", os.O_CREAT))
-    import medino.data.scan  # noqa: F401 - the module, which its function hides
+    import medino.data.scan
 
     sys.modules["medino.data.scan"].kept_of_file = made_up  # type: ignore[attr-defined]
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser()
-    verb.configure(parser)
     started = time.perf_counter()
-    verb.run(parser.parse_args([str(folder / "archive"), "-o", str(folder / "c.parquet"), "--workers", str(PROCESSES)]))
+    arguments = [str(folder / "archive"), "-o", str(folder / "c.parquet"), "--workers", str(PROCESSES)]
+    if command(["scan", *arguments]) != 0:
+        raise SystemExit(1)
     return {
         "generated rows": rows,
         "their seconds": time.perf_counter() - started,
