@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,15 @@ def _seconds(work: Any) -> float:
 
 def measure_memory(folder: Path, rows: int = ROWS) -> dict[str, float]:
     """A scan of so many generated rows in a process of its own, by the peak of its memory."""
-    command = [sys.executable, "-m", "tests.benchmarks.data_scan", "million", str(folder / "million"), str(rows)]
+    # By its module's name, by which the workers find the made-up reading too.
+    code = "import sys; from tests.benchmarks.data_scan import *; scan_generated(Path(sys.argv[1]), int(sys.argv[2]))"
+    command = [sys.executable, "-c", code, str(folder / "million"), str(rows)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def scan_generated(folder: Path, rows: int) -> dict[str, float]:
-    """Walk `rows` empty files in series of 200, and make up their headers."""
+def scan_generated(folder: Path, rows: int) -> None:
+    """Walk `rows` empty files in series of 200, make up their headers, and print time and memory as JSON."""
     from medino.cli.main import main as command
 
     for number in range(rows):
@@ -141,18 +144,17 @@ def scan_generated(folder: Path, rows: int) -> dict[str, float]:
         if number % 200 == 0:
             below.mkdir(parents=True)
         os.close(os.open(below / f"image-{number:08d}.dcm", os.O_CREAT))
-    import medino.data.scan
-
-    sys.modules["medino.data.scan"].kept_of_file = made_up  # type: ignore[attr-defined]
+    import_module("medino.data.scan").kept_of_file = made_up  # type: ignore[attr-defined]
     started = time.perf_counter()
     arguments = [str(folder / "archive"), "-o", str(folder / "c.parquet"), "--workers", str(PROCESSES)]
     if command(["scan", *arguments]) != 0:
         raise SystemExit(1)
-    return {
+    found = {
         "generated rows": rows,
         "their seconds": time.perf_counter() - started,
         "their peak memory, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+    print(json.dumps(found))
 
 
 def made_up(key: Any, settings: Any, task: tuple[str, str | None]) -> list[tuple]:
@@ -201,10 +203,7 @@ def tables(found: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Measure and print; `million FOLDER ROWS` is the child that has the million rows."""
-    if sys.argv[1:2] == ["million"]:
-        print(json.dumps(scan_generated(Path(sys.argv[2]), int(sys.argv[3]))))
-        return
+    """Measure and print."""
     warnings.simplefilter("ignore")
     logging.disable()
     print(tables(measure()))
