@@ -12,6 +12,7 @@ from medino.core import InputError, whole_file, write_json
 from medino.models.layouts import resizing
 from medino.models.layouts.hugging_face import in_the_hubs_names
 from medino.models.layouts.timm import in_timms_names
+from medino.models.lora import merge_lora
 from medino.models.vision_transformer import VisionTransformer
 
 Target = Literal["meta", "hf", "timm", "onnx"]
@@ -23,7 +24,7 @@ def export_backbone(backbone: VisionTransformer, target: Target, path: str | Pat
     """Write a backbone for another library.
 
     Args:
-        backbone: on any device; it is left as it is.
+        backbone: on any device; it is left as it is. Adapters (`add_lora`) are merged into their layers.
         target: "meta": a bare state dict (`.pth`); "hf": a folder for `Dinov2Model` or `Dinov2WithRegistersModel`;
             "timm": `.safetensors` in timm's names; "onnx": `.onnx`, which takes images of any size and number.
         path: the file, or the folder for "hf".
@@ -40,9 +41,12 @@ def export_backbone(backbone: VisionTransformer, target: Target, path: str | Pat
     endings = {"meta": ".pth", "timm": ".safetensors", "onnx": ".onnx"}
     if target in endings and path.suffix != endings[target]:
         raise InputError(f"{path.name} does not end in {endings[target]}, as files for {target} do; give such a name")
-    if path.is_dir() and any(path.iterdir()) if target == "hf" else path.is_dir():
+    if target == "hf" and path.is_file():
+        raise InputError(f"{path} is a file, and for hf a folder is written; give a name that is free")
+    if path.is_dir() and (target != "hf" or any(path.iterdir())):
         raise InputError(f"{path} is a folder with something in it; give a name that is free")
-    state = {key: value.detach().cpu().float().contiguous() for key, value in backbone.state_dict().items()}
+    backbone = merge_lora(backbone).cpu().float()
+    state = {key: value.detach().contiguous() for key, value in backbone.state_dict().items()}
     write: dict[str, Callable[[], list[str]]] = {
         "meta": lambda: _meta(state, path),
         "hf": lambda: _hugging_face(backbone, state, path),

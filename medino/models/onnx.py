@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import math
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,12 @@ def write_onnx(backbone: VisionTransformer, path: Path) -> None:
     """Write an ONNX file with the input `images` (B, 3, H, W), normalised, H and W multiples of the patch size.
 
     Its outputs are `class_token` (B, D), `registers` (B, R, D; where the network has them) and `patches`
-    (B, H/patch, W/patch, D), after the final norm.
+    (B, H/patch, W/patch, D), after the final norm. Of the largest networks the weights lie beside it, in a file of its
+    name with `.data` behind it.
+
+    Args:
+        backbone: on the CPU.
+        path: the file.
 
     Raises:
         InputError: the packages for it are not installed.
@@ -58,8 +64,14 @@ def write_onnx(backbone: VisionTransformer, path: Path) -> None:
     finally:
         backbone.train(training)
     assert program is not None
-    with whole_file(path) as temporary:
-        program.save(temporary)
+    with whole_file(path) as temporary, tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        graph = Path(folder) / path.name
+        program.save(graph)
+        # More than a file of ONNX can hold (2 GB, less some room): PyTorch puts the weights beside the graph.
+        weights = graph.with_name(f"{path.name}.data")
+        if weights.exists():
+            weights.replace(path.with_name(weights.name))
+        graph.replace(temporary)
 
 
 class _Exported(torch.nn.Module):
@@ -144,7 +156,8 @@ def _cubic(distance: torch.Tensor) -> torch.Tensor:
 def _silent(name: str) -> Iterator[None]:
     """Keep a logger's warnings to itself: they are about packages that are not needed."""
     logger = logging.getLogger(name)
-    before, logger.level = logger.level, logging.ERROR
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:

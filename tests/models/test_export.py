@@ -9,7 +9,7 @@ import torch
 from scattered_backbones import SMALL, features, images, scattered
 
 from medino.core import InputError
-from medino.models import BackboneConfig, backbone_fingerprint, export_backbone, load_backbone
+from medino.models import BackboneConfig, add_lora, backbone_fingerprint, export_backbone, load_backbone
 from medino.models.onnx import bicubic_matrix
 
 NETWORKS = {
@@ -84,6 +84,30 @@ def test_onnx_finds_the_same_features_at_any_size(network: str, tmp_path: Path) 
             np.testing.assert_allclose(found["registers"], expected.registers, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_too_large_for_a_graph_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 0)
+    backbone = scattered()
+    export_backbone(backbone, "onnx", tmp_path / "b.onnx")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.onnx", "b.onnx.data"]
+    found, _ = runtime.InferenceSession(tmp_path / "b.onnx").run(None, {"images": images(32).numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(found, backbone(images(32)).class_token, rtol=1e-4, atol=1e-5)
+
+
+def test_adapters_are_part_of_what_is_exported(tmp_path: Path) -> None:
+    backbone = scattered()
+    add_lora(backbone, 2, 2.0, ["attn.qkv"])
+    with torch.no_grad():
+        for name, parameter in backbone.named_parameters():
+            if "lora_b" in name:
+                parameter.fill_(0.1)
+    export_backbone(backbone, "meta", tmp_path / "b.pth")
+    back = load_backbone(tmp_path / "b.pth", num_heads=4)
+    torch.testing.assert_close(features(back, images()), features(backbone, images()), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("size", "wanted"), [(4, 7), (16, 5), (7, 7), (37, 16), (1, 3)])
 def test_bicubic_interpolation_as_a_matrix_is_pytorchs(size: int, wanted: int) -> None:
     line = torch.from_numpy(np.random.default_rng(0).normal(size=size).astype(np.float32))
@@ -104,7 +128,10 @@ def test_a_network_that_the_other_library_can_not_express_is_refused(tmp_path: P
         export_backbone(scattered(BackboneConfig(**{**vars(SMALL), "depth": 1})), "onnx", tmp_path / "b.pth")
     with pytest.raises(InputError, match=r"can't be exported to 'keras'; choose one of meta, hf, timm, onnx"):
         export_backbone(scattered(), "keras", tmp_path / "b")  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file is a file, and for hf a folder is written"):
+        export_backbone(scattered(), "hf", tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_export_leaves_the_backbone_as_it_is(tmp_path: Path) -> None:
