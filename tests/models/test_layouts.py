@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from scattered_backbones import SMALL, features, images, scattered
 
 from medino.core import InputError, torch_generator
-from medino.models import load_backbone
+from medino.models import export_backbone, load_backbone
 
 TIMM = json.loads((FOLDER / "timm.json").read_text()) if (FOLDER / "timm.json").is_file() else {}
 
@@ -25,6 +25,20 @@ def test_timms_weights_give_timms_features(name: str, tmp_path: Path) -> None:
     # The golden networks are narrower than any published one, from whose width the number of heads is known.
     backbone = load_backbone(tmp_path / "model.safetensors", num_heads=TIMM[name]["settings"]["num_heads"])
     torch.testing.assert_close(features(backbone, golden["image"]), golden["features"], rtol=1e-5, atol=1e-5)
+
+
+def test_positions_of_registers_are_part_of_timms_registers(tmp_path: Path) -> None:
+    backbone = scattered(SMALL.replace(num_register_tokens=4, interpolate_offset=0.0, interpolate_antialias=True))
+    export_backbone(backbone, "timm", tmp_path / "model.safetensors")
+    weights = load_file(tmp_path / "model.safetensors")
+    prefix = torch.randn(1, 5, 32, generator=torch_generator(0, "positions"))
+    # timm adds the embedding to class token, registers and patches alike, unless it is told `no_embed_class`.
+    weights["cls_token"] = weights["cls_token"] - prefix[:, :1]
+    weights["reg_token"] = weights["reg_token"] - prefix[:, 1:]
+    weights["pos_embed"] = torch.cat([prefix, weights["pos_embed"]], dim=1)
+    save_file(weights, tmp_path / "model.safetensors")
+    found = features(load_backbone(tmp_path / "model.safetensors", num_heads=4), images())
+    torch.testing.assert_close(found, features(backbone, images()), rtol=0, atol=1e-5)
 
 
 def chunked(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

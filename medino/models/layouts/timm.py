@@ -1,5 +1,6 @@
 """timm's layout of DINOv2-like networks: UNI, Virchow2, H-optimus, Prov-GigaPath and timm's own DINOv2 files."""
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -15,13 +16,19 @@ def in_metas_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
     """The same weights in Meta's names.
 
     Where the position embedding covers the patches alone, the class token's share of it is in the class token
-    already: zeros are put in its place. A packed SwiGLU holds gate and value in one layer, in Meta's order.
+    already: zeros are put in its place. Where it covers the registers too, which Meta's does not, their share is added
+    to them. A packed SwiGLU holds gate and value in one layer, in Meta's order.
     """
     renamed = {_metas_name(key, state): value for key, value in state.items() if not key.startswith("head.")}
     positions = renamed.get("pos_embed")
     if "reg_token" in state and positions is not None and positions.ndim == 3:
-        zero = torch.zeros_like(positions[:, :1])
-        renamed["pos_embed"] = torch.cat([zero, positions], dim=1)
+        if math.isqrt(positions.shape[1]) ** 2 == positions.shape[1]:
+            share, patches = torch.zeros_like(positions[:, :1]), positions
+        else:
+            registers = state["reg_token"].shape[1]
+            share, own, patches = positions.split([1, registers, positions.shape[1] - 1 - registers], dim=1)
+            renamed["register_tokens"] = renamed["register_tokens"] + own
+        renamed["pos_embed"] = torch.cat([share, patches], dim=1)
     return renamed
 
 
