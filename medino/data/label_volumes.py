@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def _by_description(manifest: Manifest, reject: Reject, files: Mapping[tuple[int
     """Pairs, modality and classes from a `dataset.json`; nothing where it is another kind of file."""
     try:
         text = json.loads(Source(Path(manifest.roots[reject.root]) / reject.path, reject.member).read_bytes())
-    except (OSError, UnreadableImageError, ValueError):
+    except (OSError, UnreadableImageError, ValueError, RecursionError):
         return
     if not isinstance(text, dict) or "labels" not in text:
         return
@@ -174,10 +174,12 @@ def _by_folders(files: Mapping[tuple[int, str], _File], found: _Found) -> None:
             label = by_bare.get((root, bare[:start] + labels + stem[end:]))
             if label is not None:
                 found.label_of[image] = label
-                folders.add((root, bare[:start] + labels + "/"))
+                folders.add((root, bare[:start] + labels))
                 break
     found.labels |= {
-        place for key, place in by_bare.items() if any(key[0] == r and key[1].startswith(f) for r, f in folders)
+        place
+        for (root, bare), place in by_bare.items()
+        if any((root, str(folder)) in folders for folder in PurePosixPath(bare).parents)
     }
 
 

@@ -188,3 +188,10 @@ def test_other_descriptions_stay_rejects(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("dataset.json", "{")
     assert len(scan([tmp_path], key=KEY).rejects) == 2
+
+
+def test_a_description_nested_without_end_is_one_more_reject(decathlon: Path) -> None:
+    (decathlon / "dataset.json").write_text("[" * 200_000)
+    manifest = scan([decathlon], key=KEY)
+    assert [reject.path for reject in manifest.rejects] == ["dataset.json"]
+    assert sum(path is not None for path in manifest.column("mask_path")) > 0
