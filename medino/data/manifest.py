@@ -180,10 +180,16 @@ class Manifest:
         """See that the folders and locations that rows lie in are still there.
 
         Raises:
-            InputError: one is not; without this, an unmounted disk would look like a cohort of unreadable files.
+            InputError: one is not (without this, an unmounted disk would look like a cohort of unreadable files), or
+                the manifest was exported without places.
         """
         for column, places, roots in (("root", "path", self.roots), ("mask_root", "mask_path", self.mask_roots)):
             for index in pc.unique(self.table[column]).drop_null().to_pylist():
+                if not 0 <= index < len(roots):
+                    raise InputError(
+                        f"the manifest {self.name} does not say where its images lie, as one made by scan --export; "
+                        "give the one that was made by -o"
+                    )
                 root = roots[index]
                 if isinstance(root, str):
                     first = pc.index(self.table[column], index).as_py()

@@ -108,6 +108,12 @@ def test_no_file_is_rejected_because_its_disk_is_away(tmp_path: Path) -> None:
     assert len(Manifest.read(path)) == 8
 
 
+def test_a_manifest_that_was_exported_without_places_says_so(tmp_path: Path) -> None:
+    manifest().without_places().write(tmp_path / "export.parquet")
+    with pytest.raises(InputError, match="does not say where its images lie"):
+        Manifest.read(tmp_path / "export.parquet").check_roots()
+
+
 def test_a_manifest_without_its_rejects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cohort.parquet"
     manifest().write(path)
