@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 from medino.core.errors import InputError
 from medino.core.files import existing_file, whole_file
 
+GROUP_ROWS = 2**17
+"""Rows that are written together: a writer holds them in memory until they are complete."""
+
 _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -70,8 +73,21 @@ def write_table(path: str | Path, table: pa.Table, kind: str, version: int, meta
 def write_parquet(path: Path, table: pa.Table, kind: str, version: int, metadata: Mapping[str, str]) -> None:
     """What `write_table` writes, for a caller that sees itself to a file's being whole."""
     facts = {"medino_table": kind, "schema_version": str(version), **metadata}
-    # A writer holds a group of rows in memory until it is complete.
-    pq.write_table(table.replace_schema_metadata(facts), path, compression="zstd", row_group_size=2**17)
+    table = table.replace_schema_metadata(facts)
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for start in range(0, max(len(table), 1), GROUP_ROWS):
+            writer.write_table(_with_own_values(table.slice(start, GROUP_ROWS)), row_group_size=GROUP_ROWS)
+
+
+def _with_own_values(rows: pa.Table) -> pa.Table:
+    """The rows with dictionaries of what they hold themselves: each group is written with the whole of its own."""
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            values = rows[place].combine_chunks()
+            used = values.indices.dictionary_encode()
+            own = pa.DictionaryArray.from_arrays(used.indices, values.dictionary.take(used.dictionary))
+            rows = rows.set_column(place, field, own)
+    return rows
 
 
 def read_table(
@@ -94,8 +110,8 @@ def read_table(
     """
     path = existing_file(path, kind)
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table = _columns_of(path)
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(f"{path} can't be read as a Parquet table ({error}); make the {kind} again") from error
     facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     found = facts.get("medino_table")
@@ -111,6 +127,21 @@ def read_table(
             f"make the {kind} again"
         )
     return table, facts
+
+
+def _columns_of(path: Path) -> pa.Table:
+    """The table of a Parquet file, one column read after the other: all at once take twice their memory."""
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        columns = {}
+        # Those that take the most room for a while come first, when there is not much else yet: each group of rows has
+        # a dictionary of its own, and they become one.
+        for field in sorted(schema, key=lambda field: not pa.types.is_dictionary(field.type)):
+            column = file.read([field.name], use_threads=False)[field.name]
+            columns[field.name] = column.combine_chunks() if pa.types.is_dictionary(field.type) else column
+            # What Arrow was given for decompression it would keep.
+            pa.default_memory_pool().release_unused()
+        return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def table_fingerprint(table: pa.Table) -> str:

@@ -20,6 +20,7 @@ from medino.core.tables import write_parquet
 from medino.data.location import check_remote, is_remote, located
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
 from medino.data.source import Source
+from medino.data.values import Values
 
 WIDE = ("sample_id", "path", "member", "instance", "mask_path", "mask_member")
 """Columns of text in which nearly every row has a value of its own; those of all others repeat."""
@@ -112,7 +113,7 @@ class Manifest:
         rejects, _ = read_table(rejects_path(path), "rejects", MANIFEST_VERSION)
         return cls(
             table=table,
-            rejects=tuple(Reject(**row) for row in rejects.to_pylist()),
+            rejects=tuple(Reject(**row) for rows in rejects.to_batches(4096) for row in rows.to_pylist()),
             roots=roots_from_json(facts["roots"], path),
             mask_roots=roots_from_json(facts["mask_roots"], path),
             name=facts["name"],
@@ -158,7 +159,7 @@ class Manifest:
         """The row at `index`."""
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of a manifest of {len(self)} rows")
-        return Sample(**self.table.slice(index, 1).to_pylist()[0])
+        return Sample(**self._values.row(index))
 
     def samples(self) -> Iterator[Sample]:
         """All rows in order."""
@@ -168,12 +169,12 @@ class Manifest:
 
     def source(self, index: int) -> Source:
         """Where the bytes of a row's image lie."""
-        root, path, member = (self.table[name][index].as_py() for name in ("root", "path", "member"))
+        root, path, member = (self._values.value(name, index) for name in ("root", "path", "member"))
         return located(self.roots[root], path, member)
 
     def mask_source(self, index: int) -> Source | None:
         """Where the bytes of a row's mask lie, if it has one."""
-        root, path, member = (self.table[name][index].as_py() for name in ("mask_root", "mask_path", "mask_member"))
+        root, path, member = (self._values.value(name, index) for name in ("mask_root", "mask_path", "mask_member"))
         return None if path is None else located(self.mask_roots[root], path, member)
 
     def check_roots(self) -> None:
@@ -215,10 +216,9 @@ class Manifest:
             )
 
     def column(self, name: str) -> np.ndarray:
-        """One column as an object array with None where it is null."""
+        """One column as an object array with None where it is null; rows of one repeated text share one object."""
         found = self.table[name].combine_chunks()
         if pa.types.is_dictionary(found.type):
-            # Rows of one value share one object.
             known = np.array([*found.dictionary.to_pylist(), None], dtype=object)
             return known[found.indices.fill_null(len(known) - 1).to_numpy()]
         values = np.empty(len(self), dtype=object)
@@ -244,6 +244,10 @@ class Manifest:
         place = SAMPLE_SCHEMA.get_field_index(name)
         array = pa.array(list(values), type=SAMPLE_SCHEMA.field(name).type)
         return dataclasses.replace(self, table=self.table.set_column(place, SAMPLE_SCHEMA.field(name), array))
+
+    @cached_property
+    def _values(self) -> Values:
+        return Values(self.table)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -293,9 +297,13 @@ def record_rejects(path: str | Path, rejects: Iterable[Reject]) -> Manifest:
     manifest.check_roots()
     known = {(reject.root, reject.path, reject.member, reject.frame) for reject in manifest.rejects}
     new = {(reject.root, reject.path, reject.member, reject.frame): reject for reject in rejects}
-    places = zip(*(manifest.table[name].to_pylist() for name in ("root", "path", "member", "frame")), strict=True)
-    kept = [(*place,) not in new and (*place[:3], None) not in new for place in places]
+    named = pc.is_in(manifest.table["path"], pa.array([place[1] for place in new], pa.string()))
+    kept = np.ones(len(manifest), dtype=bool)
+    for row in np.flatnonzero(named).tolist():
+        sample = manifest.sample(row)
+        place = (sample.root, sample.path, sample.member)
+        kept[row] = (*place, sample.frame) not in new and (*place, None) not in new
     added = tuple(reject for place, reject in new.items() if place not in known)
-    manifest = dataclasses.replace(manifest.select(np.asarray(kept, dtype=bool)), rejects=manifest.rejects + added)
+    manifest = dataclasses.replace(manifest.select(kept), rejects=manifest.rejects + added)
     manifest.write(path)
     return manifest

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
@@ -254,7 +255,8 @@ class PretrainingData(pl.LightningDataModule):
         Args:
             reasons: why, by sample id.
         """
-        rows = {str(sample_id): row for row, sample_id in enumerate(self.manifest.column("sample_id"))}
+        named = pc.is_in(self.manifest.table["sample_id"], pa.array(list(reasons), pa.string()))
+        rows = {self.sample_id(row): row for row in np.flatnonzero(named).tolist()}
         samples = [(self.manifest.sample(rows[key]), reason) for key, reason in reasons.items() if key in rows]
         record_rejects(
             self.manifest_path,

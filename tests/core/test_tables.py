@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from medino.core import InputError, column, read_table, schema_of, table_fingerprint, whole_file, write_table
+from medino.core import InputError, column, read_table, schema_of, table_fingerprint, tables, whole_file, write_table
 from medino.data.schema import Reject, Sample
 from medino.features.schema import FeatureRow
 from medino.probes.schema import EvidenceRow
@@ -44,6 +44,23 @@ def test_a_table_comes_back_as_written_with_its_metadata(tmp_path: Path) -> None
     back, facts = read_table(tmp_path / "t.parquet", "manifest", 3)
     assert back.to_pylist() == ROWS
     assert facts["key"] == "value"
+
+
+def test_each_group_of_rows_is_written_with_no_text_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "GROUP_ROWS", 4)
+    names = pa.array([f"name {number // 3}" for number in range(30)] + [None, "name 0"]).dictionary_encode()
+    written = pa.table({"name": names, "number": pa.array(range(32))})
+    write_table(tmp_path / "t.parquet", written, "manifest", 1, {})
+    with pq.ParquetFile(tmp_path / "t.parquet") as file:
+        groups = [file.read_row_group(group)["name"].chunk(0) for group in range(file.num_row_groups)]
+    assert [set(group.dictionary.to_pylist()) for group in groups] == [
+        set(group.drop_null().to_pylist()) for group in groups
+    ]
+    back, _ = read_table(tmp_path / "t.parquet", "manifest", 1)
+    assert (len(groups), back.to_pydict()) == (8, written.to_pydict())
+    assert (back["name"].num_chunks, back.schema.types) == (1, written.schema.types)
 
 
 def test_another_kind_version_or_file_is_refused_in_words(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def _groups(columns: _Columns, rows: np.ndarray) -> Iterable[np.ndarray]:
 
 def _unparted(beside: np.ndarray, columns: _Columns, rows: np.ndarray) -> None:
     """Link rows of one group by frame or by position, in place."""
+    if len(rows) == 1:
+        return
     rows = rows[np.lexsort((columns.frame[rows], columns.file[rows]))]
     position = columns.position[rows]
     if columns.one_file[rows].all() and len(set(columns.file[rows].tolist())) == 1:
