@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.reading_options import add_reading_options, chosen_workers
 from medino.core import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def configure(parser: ArgumentParser) -> None:
         "-o", "--output", type=str | None, help="a .json file for all findings, each pair by its sample ids"
     )
     parser.add_class_arguments(CheckSettings)
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode; the result is the same")
+    add_reading_options(parser)
 
 
 def run(config: Namespace) -> int:
@@ -58,12 +59,11 @@ def run(config: Namespace) -> int:
 
     if config.output is not None and (Path(config.output).suffix != ".json" or Path(config.output).is_dir()):
         raise InputError(f"the output {config.output} is no file name that ends in .json; give one by -o")
-    if config.workers < 1:
-        raise InputError(f"workers is {config.workers}; give at least 1")
+    workers = chosen_workers(config)
     settings = CheckSettings(**{field.name: config[field.name] for field in dataclasses.fields(CheckSettings)})
     manifest = Manifest.read(config.cohort)
     features = None if config.features is None else FeatureTable.read(config.features)
-    findings = check_cohort(manifest, settings, features, workers=config.workers)
+    findings = check_cohort(manifest, settings, features, workers=workers)
     if config.output is not None:
         write_json(config.output, findings.as_json())
     console = Console(highlight=False)

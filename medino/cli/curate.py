@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.reading_options import add_reading_options, chosen_workers
 from medino.core import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def configure(parser: ArgumentParser) -> None:
         help="features of the same manifest (medino embed); with them the images are balanced by clusters",
     )
     parser.add_class_arguments(CurationSettings)
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode; the result is the same")
+    add_reading_options(parser)
 
 
 def run(config: Namespace) -> None:
@@ -55,12 +56,11 @@ def run(config: Namespace) -> None:
         raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
     if output.resolve() == Path(config.cohort).resolve():
         raise InputError(f"the output {output} is the manifest itself, which stays as it is; give another name by -o")
-    if config.workers < 1:
-        raise InputError(f"workers is {config.workers}; give at least 1")
+    workers = chosen_workers(config)
     settings = CurationSettings(**{field.name: config[field.name] for field in dataclasses.fields(CurationSettings)})
     manifest = Manifest.read(config.cohort)
     features = None if config.features is None else FeatureTable.read(config.features)
-    done = curate(manifest, settings, features, workers=config.workers)
+    done = curate(manifest, settings, features, workers=workers)
     write_dropped(dropped_path(output), done.dropped)
     done.manifest.write(output)
     console = Console(highlight=False)

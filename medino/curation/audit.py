@@ -15,6 +15,7 @@ from medino.curation.schema import CURATION_VERSION, EXACT, NEAR, Duplicate
 from medino.curation.selection import check_similarity
 from medino.curation.shortcuts import SKILL, Shortcut, find_shortcuts
 from medino.data import Manifest
+from medino.data.workers import Workers
 from medino.features import FeatureTable
 
 NEIGHBOURS = 5
@@ -94,7 +95,7 @@ def check_cohort(
     manifest: Manifest,
     settings: CheckSettings | None = None,
     features: FeatureTable | None = None,
-    workers: int = 1,
+    workers: int | Workers = 1,
 ) -> Findings:
     """Look for leaks.
 
@@ -104,7 +105,7 @@ def check_cohort(
         manifest: the cohort, best with its labels and splits.
         settings: what counts; the defaults if None.
         features: features of the same manifest, whose nearest neighbours are further candidates.
-        workers: processes that decode; the result does not depend on it.
+        workers: who decodes, a number is a number of processes; the result does not depend on it.
 
     Raises:
         InputError: the features are of another manifest, or there is no image.

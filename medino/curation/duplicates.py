@@ -14,6 +14,7 @@ from medino.curation.looks import THUMBNAIL, Looks, grey
 from medino.curation.registration import Placement, aligned, likeness
 from medino.data import Manifest, Sample, Source, read_pixels
 from medino.data.reading import read_all
+from medino.data.workers import Workers
 
 LIKE_AT_A_GLANCE = 0.8
 """Correlation of the thumbnails' detail from which on the images are read again: the thumbnails of LC25000's unrelated
@@ -65,7 +66,7 @@ def find_duplicates(
     left_out: np.ndarray | None = None,
     neighbours: np.ndarray | None = None,
     near: bool = True,
-    workers: int = 1,
+    workers: int | Workers = 1,
 ) -> Pairs:
     """Find the images that show one thing.
 
@@ -79,7 +80,7 @@ def find_duplicates(
         left_out: (N,) bool; rows that take no part, such as blank ones. What can't be decoded never does.
         neighbours: (M, 2) further candidates, such as neighbours in a space of features.
         near: False finds only those whose pixels are the same.
-        workers: processes that read the images of a candidate again.
+        workers: who reads the images of a candidate again; a number is a number of processes.
     """
     codes = np.arange(len(manifest)) if apart is None else apart
     usable = looks.readable & (np.ones(len(manifest), bool) if left_out is None else ~left_out)
@@ -125,7 +126,7 @@ def _confirmed(
     second: np.ndarray,
     pose: np.ndarray,
     similarity: float,
-    workers: int,
+    workers: int | Workers,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which candidates are near-duplicates, and their similarity: by their thumbnails, then by their pixels."""
     matrices = np.stack([each.matrix for each in poses()])

@@ -13,6 +13,7 @@ from medino.core import InputError, UnreadableImageError
 from medino.data import Intensity, Manifest, Pixels, Sample, Source, read_pixels
 from medino.data.intensity import valid_values
 from medino.data.reading import read_all
+from medino.data.workers import Workers
 
 THUMBNAIL = 64
 """Side of the thumbnails, pixels: 4 KB an image, so that a million lie in 4 GB of a temporary file."""
@@ -63,12 +64,12 @@ class Looks:
         return ~np.isnan(self.contrast)
 
 
-def look_at_all(manifest: Manifest, workers: int = 1) -> Looks:
+def look_at_all(manifest: Manifest, workers: int | Workers = 1) -> Looks:
     """Decode every image once.
 
     Args:
         manifest: the images.
-        workers: processes that decode; what is seen does not depend on it.
+        workers: who decodes, a number is a number of processes; what is seen does not depend on it.
 
     Raises:
         InputError: the manifest is empty, or a scanned folder is not there.

@@ -25,6 +25,7 @@ from medino.curation.schema import (
     Dropped,
 )
 from medino.data import Manifest
+from medino.data.workers import Workers
 from medino.features import FeatureTable
 
 DROPPED_SCHEMA = schema_of(Dropped)
@@ -97,7 +98,7 @@ def curate(
     manifest: Manifest,
     settings: CurationSettings | None = None,
     features: FeatureTable | None = None,
-    workers: int = 1,
+    workers: int | Workers = 1,
 ) -> Curation:
     """Choose the rows of a manifest that are worth training on. No file is changed.
 
@@ -105,7 +106,7 @@ def curate(
         manifest: the images.
         settings: what is dropped; the defaults if None.
         features: features of the same manifest; without them nothing is balanced.
-        workers: processes that decode; the result does not depend on it.
+        workers: who decodes, a number is a number of processes; the result does not depend on it.
 
     Raises:
         InputError: the features are of another manifest, or nothing would stay.
@@ -174,7 +175,7 @@ def check_similarity(similarity: float) -> None:
 
 
 def _drop_duplicates(
-    manifest: Manifest, looks: Looks, settings: CurationSettings, workers: int, dropped: dict[int, Dropped]
+    manifest: Manifest, looks: Looks, settings: CurationSettings, workers: int | Workers, dropped: dict[int, Dropped]
 ) -> None:
     """Go through the images by who stays first, and drop what a staying one shows already."""
     left_out = np.zeros(len(manifest), bool)

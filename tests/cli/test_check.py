@@ -200,7 +200,7 @@ def test_features_name_further_candidates(shared_data: Path, tmp_path: Path) -> 
     [
         (("--similarity", "2"), "similarity is 2.0"),
         (("--skill", "-1"), "skill is -1.0"),
-        (("--workers", "0"), "workers is 0"),
+        (("--workers", "0"), "0 worker processes can't read anything"),
         (("-o", "report.txt"), "no file name that ends in .json"),
         (("--features", "none.parquet"), "none.parquet does not exist"),
     ],

@@ -151,7 +151,7 @@ def test_a_config_file_gives_the_same_manifest(
         (("--keep", "0"), "keep has to be above 0"),
         (("--similarity", "0.2"), "similarity is 0.2"),
         (("--duplicates", "some"), "duplicates is 'some'"),
-        (("--workers", "0"), "workers is 0"),
+        (("--workers", "0"), "0 worker processes can't read anything"),
         (("--features", "none.parquet"), "none.parquet does not exist"),
     ],
 )
