@@ -71,7 +71,9 @@ class Rows:
 
     def files(self, name: str) -> pa.Array:
         """Root, path or member of the image files."""
-        return self._files[name].combine_chunks()
+        # The list's own chunk, as `combine_chunks` would copy it.
+        column = self._files[name]
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
     def places(self, numbers: np.ndarray | None = None) -> Iterator[Place]:
         """Root, path and member of the image files, or of those with these numbers among them."""
