@@ -71,7 +71,7 @@ CT_BODY_PARTS: dict[str, BodyPart] = {
     **dict.fromkeys(("EXTREMITY", "HUMERUS", "FEMUR", "PATELLA", "CALCANEUS", "CLAVICLE", "RIB", "SSJOINT"), _BONES),
 }
 """By BodyPartExamined (the terms of PS3.16 Annex L, and those that scanners write in their place). Which window goes
-with which part is our choice; what is not listed is shown in `soft_tissue` or `CT_CHANNELS`."""
+with which part is chosen here; what is not listed is shown in `soft_tissue` or `CT_CHANNELS`."""
 
 DEFAULT_BODY_PART = BodyPart("soft_tissue", CT_CHANNELS)
 

@@ -16,7 +16,7 @@ CENTER_SHIFT = 0.15
 """The centre moves by at most this share of the window's width."""
 
 WIDTH_FACTOR = 1.5
-"""The width is multiplied by a factor between 1 / 1.5 and 1.5; like the others here, our choice, not a measurement."""
+"""The width is multiplied by a factor between 1 / 1.5 and 1.5; like the others here, chosen and not measured."""
 
 GAMMA_FACTOR = 1.5
 """The exponent lies between 1 / 1.5 and 1.5, for the curves that displays and post-processing add."""

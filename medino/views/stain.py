@@ -18,7 +18,7 @@ DARKEST = 1 / 255
 """Intensities below one grey level of 8 bits are raised to it: the density of black is infinite."""
 
 SCALE_REACH = 0.2
-"""Each stain's amount is multiplied by a factor within 1 -+ this; our choice, not a published value."""
+"""Each stain's amount is multiplied by a factor within 1 -+ this; chosen here, not a published value."""
 
 SHIFT_REACH = 0.05
 """Each stain's amount is shifted by at most this, in natural optical density; a shift stains the empty slide too, so

@@ -25,7 +25,7 @@ UNKNOWN_MPP = 0.25
 """Taken for the full resolution where nobody knows it, for the sizes of thumbnail, specks and holes alone."""
 
 SPECK_MM2 = 0.0025
-"""Connected tissue below this area (50 micrometres square) is a speck; chosen by looking at our tests' slides."""
+"""Connected tissue below this area (50 micrometres square) is a speck; chosen by looking at the tests' slides."""
 
 HOLE_SHARE = 0.25
 """Holes of up to this part of a tile (vessels, glands, fat cells) belong to the tissue; larger ones could empty it."""
@@ -87,7 +87,7 @@ def survey(slide: Slide, tiles: Tiles) -> Survey:
 def without_blurred(slide: Slide, surveyed: Survey, blur: float) -> np.ndarray:
     """The verdicts once every tile that is kept so far was decoded and its sharpness compared with the others'.
 
-    On the slides of our tests the tiles of a sharp slide have at least 0.2 of the median's sharpness; blurred by a
+    On the slides of the tests the tiles of a sharp slide have at least 0.2 of the median's sharpness; blurred by a
     Gaussian of 2 pixels, at most 0.05.
 
     Args:

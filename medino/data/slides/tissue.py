@@ -7,11 +7,11 @@ from scipy import ndimage
 
 SATURATION_BOUNDS = (0.03, 0.12)
 """Otsu's threshold of saturation is kept between these. Below 8/255 is glass (CLAM's default threshold, Lu et al.
-2021); on the slides of our tests 99 % of the glass lies below 0.04. Without bounds a field full of tissue would be
+2021); on the slides of the tests 99 % of the glass lies below 0.04. Without bounds a field full of tissue would be
 parted in two, and an empty one into noise and noise."""
 
 DENSITY_BOUNDS = (0.03, 0.08)
-"""Otsu's threshold of optical density is kept between these: 99 % of the glass on the slides of our tests lies below
+"""Otsu's threshold of optical density is kept between these: 99 % of the glass on the slides of the tests lies below
 0.06. The 0.15 at which Macenko et al. (2009) let stain begin would lose pale eosin here."""
 
 PEN_DARK, PEN_GREY = 0.35, 0.35

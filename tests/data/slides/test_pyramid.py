@@ -151,7 +151,7 @@ def _sparse(*corners: tuple[int, int]) -> dict[str, object]:
     }
 
 
-def test_openslide_reads_the_same_from_our_dicom_slide(tmp_path: Path, shared_data: Path) -> None:
+def test_openslide_reads_the_same_from_a_dicom_slide(tmp_path: Path, shared_data: Path) -> None:
     path = shared_data / "dicom_zoo" / "highdicom-testfiles__test_files__sm_image.dcm"
     slide = DicomSlide(Source(path))
     with openslide.OpenSlide(path) as peer:
