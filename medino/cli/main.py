@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 VERBS = {
-    "scan": "headers of DICOM, NIfTI, PNG, JPEG and TIFF files to a manifest",
+    "scan": "headers of DICOM, NIfTI, slides, PNG, JPEG, TIFF and more to a manifest",
     "pack": "decode a manifest's images once, resized and compressed, into shards that training reads fast",
     "convert": "volumes of DICOM series to NIfTI files",
     "check": "find leaks: copies across patients and splits, labels that the scanner or the file's size gives away",

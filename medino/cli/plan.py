@@ -39,7 +39,7 @@ class Plan:
         views: kind of image, which says how crops are augmented.
         steps: training steps.
         batch_size: images of a training step.
-        shots: labelled units a class in the few-shot study, each from another patient.
+        shots: labelled units a class in the few-shot study, each from another patient, such as [5,20].
         episodes: support sets drawn for each number of shots.
         unit: what the few-shot study classifies.
         segmentation_steps: training steps of the segmentation head.

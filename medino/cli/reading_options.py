@@ -20,8 +20,8 @@ def add_reading_options(parser: ArgumentParser) -> None:
         "--scheduler",
         type=str | None,
         help="address of a Dask scheduler (tcp://HOST:8786) whose workers read instead; they must see the files under "
-        "the same paths and have medino installed. The secret of --key is sent to them: use Dask's TLS where the "
-        "network isn't yours alone. Needs medino[dask]",
+        "the same paths and have medino installed. What they read crosses the network, and a scan sends them its "
+        "secret key: use Dask's TLS where the network isn't yours alone. Needs medino[dask]",
     )
     parser.add_argument(
         "--time_limit",

@@ -24,6 +24,8 @@ def verdict(row: EvidenceRow) -> str:
     shown = in_a_word(row)
     if shown == NOTHING_SHOWN:
         low, high = (number(abs(end or 0.0)) for end in (row.low, row.high))
+        if low == high == number(0.0):
+            return f"No difference shown: {found}. The two score alike on every resample of these patients."
         return f"No difference shown: {found}. Anything from {low} worse to {high} better is still possible."
     said = {BETTER: f"{capital(row.backbone)} helped", WORSE: f"{capital(row.backbone)} harmed"}
     return f"{said.get(shown, 'Not decided')}: {found}."

@@ -97,7 +97,9 @@ def test_the_ge_head_is_refused_for_its_gaps_unless_it_may_be_resampled(
     assert main(["convert", folder, "-o", str(tmp_path / "plain")]) == 2
     assert "no volume could be written" in capsys.readouterr().err
     assert _written(tmp_path / "plain") == []
-    assert "uneven distances from slice to slice: 1.1 mm (1x)" in _table(tmp_path / "plain")[0]["reason"]
+    reason = _table(tmp_path / "plain")[0]["reason"]
+    assert "uneven distances from slice to slice: 1.1 mm (1x)" in reason
+    assert "--resample" in reason
 
     assert main(["convert", folder, "-o", str(tmp_path / "even"), "--resample"]) == 0
     (path,) = _written(tmp_path / "even")

@@ -49,6 +49,12 @@ def test_no_difference_shown_says_how_much_is_still_possible() -> None:
     assert "0.020 worse to 0.090 better" in verdict(replace(ROW, low=-0.02, high=0.09))
 
 
+def test_an_interval_without_width_is_not_said_to_leave_nothing_possible() -> None:
+    said = verdict(replace(ROW, value=0.0, low=0.0, high=0.0))
+    assert said.startswith("No difference shown:")
+    assert "still possible" not in said
+
+
 def test_patients_seen_before_few_patients_and_unknown_patients_are_said() -> None:
     assert cautions(ROW) == []
     said = " ".join(cautions(replace(ROW, patients=12, patients_seen=7, patient_unit="file+patient")))

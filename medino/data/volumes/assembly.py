@@ -21,7 +21,12 @@ def why_not(manifest: Manifest, volume: Volume, resample: bool) -> str | None:
         resample: uneven distances are no reason: they will be interpolated.
     """
     blocking = (problem for problem in volume.problems if problem.blocks)
-    reasons = [problem.words for problem in blocking if not (resample and problem.kind == "gaps")]
+    reasons = []
+    for problem in blocking:
+        if problem.kind != "gaps":
+            reasons.append(problem.words)
+        elif not resample:
+            reasons.append(f"{problem.words} (--resample interpolates to an even grid)")
     first = manifest.sample(int(volume.rows[0]))
     if first.samples_per_pixel != 1:
         reasons.append("the images are in colour")
