@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from medino.core import UnreadableImageError
+from medino.data.draws import Groups
 from medino.data.identity import IdentityKey, clean
 from medino.data.manifest import Manifest
 from medino.data.readers.dicom_segmentation import read_segmentation
@@ -58,7 +59,7 @@ class HashedSegmentation:
     overlap: bool
 
 
-def with_segmentations(manifest: Manifest, key: IdentityKey, workers: "int | Workers", notes: list[str]) -> Manifest:
+def with_segmentations(manifest: Manifest, key: IdentityKey, workers: int | Workers, notes: list[str]) -> Manifest:
     """Take segmentations out of a manifest's rows, and make them masks of the images that they refer to.
 
     Images that have a mask keep it; of two segmentations of one image, the first by path counts.
@@ -135,6 +136,7 @@ class _Join:
         self._taken = table["mask_path"].is_valid().to_numpy()
         self._mask: dict[int, tuple[tuple[int, str, str | None], int]] = {}
         self._counts: Counter[str] = Counter()
+        self._indices: dict[str, _Index] = {}
 
     def add(self, found: HashedSegmentation, place: tuple[int, str, str | None]) -> str | None:
         """Give a segmentation's images their masks; the reason where it has none to give."""
@@ -222,10 +224,24 @@ class _Join:
 
     def _rows(self, column: str, names: set[str], *, slides: bool = False) -> dict[str, list[int]]:
         """The rows of each of some instances or series: of slides, whose frames are cut anew, or of all others."""
-        values = self._images.table[column].cast(pa.string())
-        members = pc.is_in(values, value_set=pa.array(sorted(names), type=pa.string())).to_numpy()
-        chosen = np.flatnonzero(members & (self._slide == slides))
-        rows: dict[str, list[int]] = {}
-        for row, name in zip(chosen.tolist(), values.take(pa.array(chosen)).to_pylist(), strict=True):
-            rows.setdefault(name, []).append(row)
-        return rows
+        if column not in self._indices:
+            self._indices[column] = _Index(self._images.table[column])
+        found = {name: self._indices[column].rows(name) for name in sorted(names)}
+        chosen = {name: rows[self._slide[rows] == slides].tolist() for name, rows in found.items()}
+        return {name: rows for name, rows in chosen.items() if rows}
+
+
+class _Index:
+    """The rows of each name in a column, made once: there are as many segmentations as series."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+        self._number = {name: number for number, name in enumerate(encoded.dictionary.to_pylist())}
+        # One group more for the rows without a name.
+        codes = encoded.indices.fill_null(len(self._number)).to_numpy()
+        self._groups = Groups.of(codes, len(self._number) + 1)
+
+    def rows(self, name: str) -> np.ndarray:
+        """The rows that have a name, in their order."""
+        number = self._number.get(name)
+        return np.empty(0, np.int32) if number is None else self._groups.group(number)
