@@ -42,7 +42,8 @@ class Design:
         for split, chosen in (("test", self.test), ("train", self.train)):
             if not len(chosen):
                 raise InputError(
-                    f"no labelled unit of {manifest.name} is in the split {split!r}; assign the splits by patient"
+                    f"no labelled unit of {manifest.name} is in the split {split!r}; assign the splits by patient "
+                    "(scan --split_fractions, or medino.data.assign_splits before embedding)"
                 )
         self.classes: list[str] = sorted({*units.labels[self.train], *units.labels[self.test]})
         self._check_classes()
