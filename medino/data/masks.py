@@ -131,7 +131,9 @@ def mask_columns(
     path_of = np.full(int(frames.image.max()) + 1, None, dtype=object)
     member_of = path_of.copy()
     starts = np.searchsorted(frames.image, np.arange(len(path_of) + 1))
-    for number, answer in zip(numbers, read_all(frames_or_reason, tasks, workers, "reading masks"), strict=True):
+    for number, answer in zip(
+        numbers, read_all(frames_or_reason, tasks, workers, "reading masks", decodes=False), strict=True
+    ):
         if isinstance(answer, str):
             reasons[answer] += 1
             continue

@@ -1,10 +1,12 @@
 """Pixels as they pass from the readers to the views: values in physical units, with what is known of them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Pixels:
         stacked: True where the three channels are adjacent slices of one grey volume, not colours.
     """
 
-    values: torch.Tensor
+    values: "torch.Tensor"
     full_range: tuple[float, float]
     spacing: tuple[float, float] | None = None
     box: tuple[int, int, int, int] | None = None
@@ -70,7 +72,7 @@ class Pixels:
     inverted: bool = False
     modality: str | None = None
     stacked: bool = False
-    valid: torch.Tensor | None = None
+    valid: "torch.Tensor | None" = None
     body_part: str | None = None
 
     @property
@@ -79,7 +81,7 @@ class Pixels:
         return self.values.shape[0] == 3 and not self.stacked
 
 
-def box_around(valid: torch.Tensor) -> tuple[int, int, int, int] | None:
+def box_around(valid: "torch.Tensor") -> tuple[int, int, int, int] | None:
     """The smallest box (top, left, bottom, right, half open) around what is True in a mask (H, W).
 
     Returns:

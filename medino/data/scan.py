@@ -32,7 +32,7 @@ from medino.data.schema import MANIFEST_VERSION, Reject
 from medino.data.slides.settings import Tiles
 from medino.data.splits import check_fractions, check_splits, split_measured
 from medino.data.walk import FileList, place_of, walk
-from medino.data.workers import Workers
+from medino.data.workers import Workers, get_ready
 
 LOG = logging.getLogger(__name__)
 
@@ -103,8 +103,9 @@ def scan(
     table = None if labels is None else read_labels(labels, secret, label_column)
     key_file = None if key is None or isinstance(key, IdentityKey) else Path(key)
     beside = (path for path in (labels, masks, key_file, journal) if path is not None)
-    found = walk(paths, [*ignore, *beside])
     who = (os.cpu_count() or 1) if workers is None else workers
+    get_ready(who)
+    found = walk(paths, [*ignore, *beside])
     notes = [f"{found.repeated} links or paths lead to what is listed already"] if found.repeated else []
 
     def keep_key() -> None:
@@ -179,7 +180,7 @@ def _read_headers(
     unknown = journal.recall(files)
     wanted = files if len(unknown) == len(files) else files.of(unknown)
     tasks: Iterable[FileTask] = ((f"{files.roots[root]}/{path}", member) for root, path, member in wanted.places())
-    answers = read_all(partial(kept_of_file, key, settings), tasks, who, "reading headers", total=len(wanted))
+    answers = read_all(partial(kept_of_file, key, settings), tasks, who, "reading headers", len(wanted), decodes=False)
     for number, (root, path, member), answer in zip(map(int, unknown), wanted.places(), answers, strict=True):
         rows = unread(answer) if isinstance(answer, str) else answer
         journal.add(number, str(files.roots[root]), path, member, rows)

@@ -45,7 +45,7 @@ class Sample:
     slice_thickness_mm: float | None = optional("slice thickness, mm")
     position_mm: list[float] | None = optional("centre of the first pixel in DICOM's patient axes, mm")
     orientation: list[float] | None = optional("direction cosines of a row and of a column in the patient, six numbers")
-    stack: str | None = optional("what may part the volumes of one series, such as `echo 2; b 1000`; null where unknown")
+    stack: str | None = optional("what may part the volumes of one series, such as `echo 2; b 1000`")
     tile_left: int | None = optional("left edge of a slide's tile, pixels of the full resolution")
     tile_top: int | None = optional("top edge of a slide's tile, pixels of the full resolution")
     tile_side: int | None = optional("side of a slide's tile, pixels of the full resolution")

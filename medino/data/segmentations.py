@@ -79,7 +79,9 @@ def with_segmentations(manifest: Manifest, key: IdentityKey, workers: int | Work
     places = _places(manifest, np.flatnonzero(of_segmentation))
     sources = [manifest.source(row) for row in places.values()]
     images = manifest.select(~of_segmentation)
-    answers = read_all(partial(hashed_or_reason, key), sources, workers, "reading segmentations", total=len(sources))
+    answers = read_all(
+        partial(hashed_or_reason, key), sources, workers, "reading segmentations", len(sources), decodes=False
+    )
     join, rejects = _Join(images), []
     for (root, path, member), answer in zip(places, answers, strict=True):
         reason = answer if isinstance(answer, str) else join.add(answer, (root, path, member))

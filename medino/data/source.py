@@ -1,10 +1,14 @@
 """Where the bytes of an image come from: a file here or elsewhere, or a member of an archive, opened alike."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from medino.data.archives import member_size, open_member, read_member
+
+START_BYTES = 2**15
+"""What is read of a file to see what it is: most DICOM headers are in it as a whole, so that a file is opened once."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,15 @@ class Source:
             return self.path.open("rb")
         return open_member(self.path, self.member, self.stamp)
 
+    def start(self) -> bytes:
+        """The first `START_BYTES` bytes; those of the file that was asked for last are kept.
+
+        Raises:
+            OSError: the file can't be opened.
+            UnreadableImageError: the archive can't be opened, or its member can't be unpacked.
+        """
+        return _start(self, self.stamp)
+
     def read_bytes(self) -> bytes:
         """All of the bytes.
 
@@ -79,3 +92,10 @@ class Source:
         if self.member is None:
             return self.path.read_bytes()
         return read_member(self.path, self.member, self.stamp)
+
+
+@lru_cache(maxsize=1)
+def _start(source: Source, stamp: tuple[int, int]) -> bytes:
+    """The first bytes of a file; `stamp` keeps a rewritten one from the cache."""
+    with source.open() as file:
+        return file.read(START_BYTES)

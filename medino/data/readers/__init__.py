@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -38,9 +39,13 @@ They are imported late: a scan leaves reading to its workers, and does not need 
 """
 
 
-def load_readers() -> None:
-    """Import all of them, for a process that is about to read or to be copied."""
-    for format in FORMATS:
+HEADER_FORMATS = ("dicom", "nifti", "raster", "npz")
+"""Those whose headers are read without the libraries that decode: what a scan needs at once."""
+
+
+def load_readers(formats: Iterable[str] = FORMATS) -> None:
+    """Import readers, for a process that is about to read or to be copied."""
+    for format in formats:
         _reader(format)
 
 

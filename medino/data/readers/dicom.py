@@ -1,7 +1,8 @@
 """DICOM: frames in physical units, with their windows and their valid part."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels, box_around
@@ -17,6 +18,9 @@ from medino.data.readers.failures import decoding
 from medino.data.readers.settings import ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -50,6 +54,8 @@ def read(source: Source, sample: Sample) -> Pixels:
 
 
 def _grey(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
+    import torch
+
     inverted = header.text("PhotometricInterpretation") == "MONOCHROME1"
     values, full_range = physical_values(stored, header, frame)
     valid = valid_mask(stored, header)
@@ -70,6 +76,8 @@ def _grey(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
 
 
 def _colour(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
+    import torch
+
     values, full_range = _rgb(stored, header)
     return Pixels(
         values=torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)),
@@ -80,7 +88,7 @@ def _colour(stored: np.ndarray, header: DicomHeader, frame: int) -> Pixels:
     )
 
 
-def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
     """The stored values of one frame as class or instance numbers, (H, W) int64.
 
     Of a segmentation, `frame` counts the source images that it shows: see `medino.data.readers.dicom_segmentation`.
@@ -88,6 +96,8 @@ def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
     Raises:
         UnreadableImageError: the frame can't be decoded, or is in colour.
     """
+    import torch
+
     header = read_header(source)
     if is_segmentation(header):
         return read_segments(source, frame)

@@ -1,8 +1,10 @@
 """DICOM headers: which frames a file holds, where they lie, whose they are. No pixel is touched."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
@@ -173,12 +175,9 @@ def read_header(source: Source) -> DicomHeader:
 def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
     """The header of a file; `stamp` keeps a rewritten file from the cache."""
     size = source.size()
-    with source.open() as file:
-        # As dcmread, which makes tags of the keywords anew for each file.
-        dataset = read_partial(file, _at_pixels, force=True, specific_tags=_TAG_NUMBERS)
-        syntax = _transfer_syntax(dataset)
-        pixels_at = file.tell()
-        left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - pixels_at
+    dataset, pixels_at = _elements(source, size)
+    syntax = _transfer_syntax(dataset)
+    left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - pixels_at
     signature = _signature(dataset, syntax)
     if signature in _ALIKE:
         header = DicomHeader(dataset, syntax, 1, pixels_at, _ALIKE[signature])
@@ -200,8 +199,27 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
     return header
 
 
-def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag in _PIXELS
+def _elements(source: Source, size: int) -> tuple[Dataset, int]:
+    """The elements of `_TAGS`, and where the pixel data begins, or the file ends without any."""
+    start = source.start()
+    reached: list[BaseTag] = []
+
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if tag in _PIXELS:
+            reached.append(tag)
+        return bool(reached)
+
+    # As dcmread, which makes tags of the keywords anew for each file.
+    with suppress(Exception):
+        buffer = BytesIO(start)
+        dataset = read_partial(buffer, at_pixels, force=True, specific_tags=_TAG_NUMBERS)
+        if reached or len(start) == size:
+            return dataset, buffer.tell()
+    # A long header, or a deflated one, whose length says nothing.
+    reached.clear()
+    with source.open() as file:
+        dataset = read_partial(file, at_pixels, force=True, specific_tags=_TAG_NUMBERS)
+        return dataset, file.tell()
 
 
 def _signature(dataset: Dataset, syntax: UID) -> tuple | None:

@@ -6,9 +6,9 @@ Binary, fractional (PS3.3 C.8.20) and label map segmentations. Class numbers are
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -18,6 +18,9 @@ from medino.data.readers.dicom_pixels import stored_values
 from medino.data.readers.dicom_values import first_number, numbers
 from medino.data.readers.failures import decoding
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes: Segmentation Storage, Label Map Segmentation Storage (PS3.4 B.5)."""
@@ -98,7 +101,7 @@ def read_segmentation(source: Source) -> Segmentation:
         return _read(source, source.stamp)
 
 
-def read_mask(source: Source, frame: int) -> torch.Tensor:
+def read_mask(source: Source, frame: int) -> "torch.Tensor":
     """All segments on one source image.
 
     Where binary segments overlap, the one with the higher number lies on top. Of fractional segments, the one with the
@@ -115,6 +118,8 @@ def read_mask(source: Source, frame: int) -> torch.Tensor:
     Raises:
         UnreadableImageError: a frame can't be decoded, or there is no such source image.
     """
+    import torch
+
     found = read_segmentation(source)
     if not 0 <= frame <= len(found.planes):
         raise UnreadableImageError(f"plane {frame} is asked for, and the segmentation has {len(found.planes)}")

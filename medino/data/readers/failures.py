@@ -16,6 +16,9 @@ MAX_VALUES = 2**28
 of a slide, or a hostile header."""
 
 
+_PYDICOM = logging.getLogger("pydicom")
+
+
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
     """Keep decoders silent and turn whatever they raise into an `UnreadableImageError`.
@@ -25,18 +28,29 @@ def decoding(what: str) -> Iterator[None]:
     Args:
         what: what was being read, for the reason: "the header", "the pixel data (JPEG Baseline)".
     """
-    logger = logging.getLogger("pydicom")
-    was_disabled, logger.disabled = logger.disabled, True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        # Within another one all is silent already, and to silence it costs as much as a small header.
+        if _PYDICOM.disabled:
             yield
+        else:
+            with _silence():
+                yield
     except UnreadableImageError:
         raise
     except Exception as error:
         raise UnreadableImageError(_reason(error, what)) from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep pydicom's log and all warnings to themselves."""
+    _PYDICOM.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.disabled = was_disabled
+        _PYDICOM.disabled = False
 
 
 def check_size(rows: int, columns: int, samples: int = 1) -> None:

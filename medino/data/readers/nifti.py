@@ -9,9 +9,9 @@ their top. A 4-D file is a row of volumes (time points, channels): frame `v * sl
 import gzip
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from nibabel.orientations import apply_orientation
 
 from medino.core import UnreadableImageError
@@ -24,6 +24,9 @@ from medino.data.readers.resampling import is_same, resample, resampled_grid
 from medino.data.readers.settings import PLANES, ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 _KEPT_BYTES = 2**29
 """Volumes that a process keeps, bytes: a compressed one can only be unpacked whole, and its slices are often read one
@@ -75,6 +78,8 @@ def read(source: Source, sample: Sample) -> Pixels:
     Raises:
         UnreadableImageError: the volume can't be read, or holds NaN or infinite values anywhere.
     """
+    import torch
+
     plane = _checked(sample.plane)
     geometry = placement(source)
     wanted = _wanted(plane, (sample.spacing_row_mm, sample.spacing_column_mm, sample.slice_thickness_mm))
@@ -99,7 +104,7 @@ Spacing = tuple[float | None, float | None, float | None]
 """Distance of rows, of columns and of slices as a row of the manifest has them, mm."""
 
 
-def read_mask(source: Source, frame: int, plane: int | None, spacing: Spacing = (None, None, None)) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None, spacing: Spacing = (None, None, None)) -> "torch.Tensor":
     """One slice of a label volume, turned like `read` turns the image: (H, W) int64.
 
     Args:
@@ -111,6 +116,8 @@ def read_mask(source: Source, frame: int, plane: int | None, spacing: Spacing = 
     Raises:
         UnreadableImageError: the volume can't be read, or its values are no whole numbers.
     """
+    import torch
+
     plane = _checked(plane)
     values, _ = _slice(source, placement(source), frame, plane, _wanted(plane, spacing), labels=True)
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))

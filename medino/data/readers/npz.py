@@ -10,9 +10,9 @@ import io
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
@@ -21,6 +21,9 @@ from medino.data.readers.failures import check_size, decoding
 from medino.data.readers.settings import ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 """What MedMNIST (Yang et al. 2023, doi 10.1038/s41597-022-01721-8) calls the splits of a manifest."""
@@ -68,6 +71,8 @@ def read(source: Source, sample: Sample) -> Pixels:
     Raises:
         UnreadableImageError: it can't be read, or holds NaN or infinite values.
     """
+    import torch
+
     values = _image(source, sample.frame)
     with np.errstate(over="ignore"):
         plain = values.astype(np.float32)
@@ -84,8 +89,10 @@ def read(source: Source, sample: Sample) -> Pixels:
     return Pixels(torch.from_numpy(np.ascontiguousarray(plain.transpose(2, 0, 1))), full_range)
 
 
-def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
     """One image of an array of masks as its numbers; see `medino.data.readers.read_mask`."""
+    import torch
+
     values = _image(source, frame)
     if values.shape[-1] != 1:
         raise UnreadableImageError("a mask needs one value a pixel, and this image is in colour")

@@ -1,6 +1,6 @@
 """Packed images: rows of the shards that `medino pack` has made of decoded files."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from medino.core import UnreadableImageError
 from medino.data.pack.rows import image_of, mask_of
@@ -10,6 +10,9 @@ from medino.data.readers.failures import decoding
 from medino.data.readers.settings import ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
@@ -34,7 +37,7 @@ def read(source: Source, sample: Sample) -> Pixels:
         return image_of(row.facts, row.pixels, row.valid)
 
 
-def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
     """The row of a shard of masks that `source.member` counts, (H, W) int64.
 
     Raises:

@@ -8,10 +8,10 @@ how large a picture is to be printed, or how a film was scanned, not what a pixe
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
-import torch
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -22,6 +22,9 @@ from medino.data.readers.failures import check_size, decoding
 from medino.data.readers.settings import ReadSettings
 from medino.data.schema import Sample
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 _PAGED = ("TIFF", "GIF", "WEBP")
@@ -64,6 +67,8 @@ def read(source: Source, sample: Sample) -> Pixels:
     Raises:
         UnreadableImageError: the page can't be decoded.
     """
+    import torch
+
     with decoding("the image file"), _opened(source) as image:
         _seek(image, sample.frame)
         bits, turn = _bits(image), _orientation(source, image)
@@ -82,12 +87,14 @@ def read(source: Source, sample: Sample) -> Pixels:
     return Pixels(torch.from_numpy(np.ascontiguousarray(stacked)), full_range, inverted=inverted)
 
 
-def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
     """One page as class or instance numbers, (H, W) int64: values as stored, palette indices, 0 and 1 for one bit.
 
     Raises:
         UnreadableImageError: the page can't be decoded, is in colour, or its values are no whole numbers.
     """
+    import torch
+
     with decoding("the mask file"), _opened(source) as image:
         _seek(image, frame)
         turn = _orientation(source, image)

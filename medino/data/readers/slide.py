@@ -1,9 +1,9 @@
 """Slides: tiles with tissue as rows, each read from the nearest finer level."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from medino.core import UnreadableImageError
 from medino.data.pixels import Pixels
@@ -18,6 +18,9 @@ from medino.data.slides.opening import open_slide
 from medino.data.slides.pyramid import read_tile
 from medino.data.slides.survey import KEPT, survey, why_none, without_blurred
 from medino.data.source import Source
+
+if TYPE_CHECKING:
+    import torch
 
 
 def describe(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
@@ -67,6 +70,8 @@ def read(source: Source, sample: Sample) -> Pixels:
     Raises:
         UnreadableImageError: it can't be decoded, or the row does not say where it lies.
     """
+    import torch
+
     left, top, side = sample.tile_left, sample.tile_top, sample.tile_side
     if left is None or top is None or not side:
         raise UnreadableImageError("the row does not say where its tile lies on the slide: scan again")
@@ -83,7 +88,7 @@ def read(source: Source, sample: Sample) -> Pixels:
     return Pixels(torch.from_numpy(stacked), (0.0, 255.0), spacing=spacing, modality=sample.modality)
 
 
-def read_mask(source: Source, frame: int, plane: int | None) -> torch.Tensor:
+def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
     """Slides hold no masks.
 
     Raises:

@@ -94,8 +94,8 @@ def is_nifti(start: bytes) -> bool:
 
 
 def _start(source: Source) -> bytes:
-    with decoding("the file"), source.open() as opened:
-        return opened.read(2 * START_BYTES)
+    with decoding("the file"):
+        return source.start()[: 2 * START_BYTES]
 
 
 def _what_else(start: bytes) -> str | None:

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from medino.core import InputError, track
 from medino.data.workers.limits import Limits
+from medino.data.workers.nursery import nursery
 from medino.data.workers.pool import Pool
 
-__all__ = ["Limits", "Workers", "read_all"]
+__all__ = ["Limits", "Workers", "get_ready", "read_all"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,6 +44,7 @@ def read_all(
     workers: int | Workers,
     description: str,
     total: int | None = None,
+    decodes: bool = True,
 ) -> Generator[R | str, None, None]:
     """Apply a function to all tasks and give the answers in the tasks' order, with progress shown.
 
@@ -57,6 +59,7 @@ def read_all(
         workers: who reads; a number is a number of processes.
         description: what the progress bar says.
         total: how many tasks there are, where `tasks` has no length.
+        decodes: whether the function decodes pixels; processes that read headers alone are there in half the time.
 
     Raises:
         InputError: the scheduler can't be reached.
@@ -65,13 +68,21 @@ def read_all(
     if total is None and isinstance(tasks, Sized):
         total = len(tasks)
     # Closed here and now where the caller takes no more: no worker outlives the wish for its answers.
-    with closing(_map(function, tasks, who)) as answers:
+    with closing(_map(function, tasks, who, decodes)) as answers:
         yield from track(answers, description, total=total)
 
 
-def _map(function: Callable[[Any], Any], tasks: Iterable[Any], who: Workers) -> Generator[Any, None, None]:
+def get_ready(workers: int | Workers) -> None:
+    """Begin to load what workers need to read headers, while there is something else to do."""
+    if not isinstance(workers, Workers) or workers.scheduler is None:
+        nursery(decodes=False)
+
+
+def _map(
+    function: Callable[[Any], Any], tasks: Iterable[Any], who: Workers, decodes: bool
+) -> Generator[Any, None, None]:
     if who.scheduler is None:
-        return Pool(function, who.processes, who.limits).map(tasks)
+        return Pool(function, who.processes, who.limits, decodes).map(tasks)
     from medino.data.workers.scheduler import map_over_dask
 
     return map_over_dask(function, tasks, who.scheduler, who.limits)

@@ -101,9 +101,11 @@ class Pool:
         function: a function that can be imported (or a `functools.partial` of one); given to each worker once.
         processes: how many workers, at least one.
         limits: what one task may take.
+        decodes: whether the function decodes pixels, for which torch is loaded before workers are forked.
     """
 
-    def __init__(self, function: Callable[[Any], Any], processes: int, limits: Limits) -> None:
+    def __init__(self, function: Callable[[Any], Any], processes: int, limits: Limits, decodes: bool = True) -> None:
+        self._decodes = decodes
         self._instructions = pickle.dumps((sys.path, pickle.dumps(function), limits))
         self._limits = limits
         self._processes = max(processes, 1)
@@ -184,7 +186,7 @@ class Pool:
         ours, theirs = Pipe(duplex=True)
         note, note_theirs = Pipe(duplex=False)
         with theirs, note_theirs:
-            nursery().start(theirs, note_theirs)
+            nursery(self._decodes).start(theirs, note_theirs)
         ours.send_bytes(self._instructions)
         return _Worker(ours, note)
 

@@ -170,7 +170,7 @@ import resource, sys
 from medino.cli.main import main
 from medino.data.workers.nursery import nursery
 
-nursery()
+nursery(decodes=False)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 sys.exit(main(["scan", sys.argv[2], "-o", sys.argv[3], "--workers", "1"]))
 """
