@@ -102,11 +102,23 @@ def _file_numbers(rows: pa.Table) -> np.ndarray:
         places = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         hashes[start : start + len(batch)] = [hash(place) for place in places]
         start += len(batch)
-    return pa.array(hashes).dictionary_encode().indices.to_numpy()
+    # Sorted, as a dictionary of numbers that hardly repeat takes more memory.
+    order = np.argsort(hashes).astype(np.int32)
+    hashes = hashes[order]
+    numbers = np.empty(len(hashes), dtype=np.int32)
+    numbers[order] = np.cumsum(_is_new(hashes), dtype=np.int32) - 1
+    return numbers
+
+
+def _is_new(ordered: np.ndarray) -> np.ndarray:
+    """Whether each of sorted numbers differs from the one before."""
+    new = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return new
 
 
 def _distinct(numbers: np.ndarray) -> int:
-    """How many different ones there are of numbers that are given as they are first met."""
+    """How many different ones there are of numbers that leave none out."""
     return int(numbers.max(initial=-1)) + 1
 
 
@@ -135,7 +147,7 @@ def _add_group(table: Table, name: str, values: Numbered, files: np.ndarray, pat
     met = np.flatnonzero(counts).tolist()
     frequent = sorted(met, key=lambda code: (-counts[code], words[code]))
     shown = frequent[: SHOWN if len(met) > SHOWN + 1 else SHOWN + 1]
-    line_of = np.full(len(words), len(shown))
+    line_of = np.full(len(words), len(shown), dtype=np.int8)
     line_of[shown] = np.arange(len(shown))
     names = [words[code] for code in shown]
     if len(met) > len(shown):
@@ -152,5 +164,9 @@ def _distinct_by(lines: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarr
     """How many different numbers there are in each of `count` lines."""
     # A sort of whole numbers takes a tenth of what Arrow's distinct count by group and numpy's `unique` take here.
     most = int(numbers.max(initial=0)) + 1
-    pairs = np.sort(lines * most + numbers)
-    return np.bincount(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))] // most, minlength=count)
+    pairs = lines * np.int64(most)
+    pairs += numbers
+    pairs.sort()
+    new = _is_new(pairs)
+    ends = np.searchsorted(pairs, np.arange(count + 1) * most)
+    return np.array([np.count_nonzero(new[start:end]) for start, end in pairwise(ends.tolist())])

@@ -41,11 +41,14 @@ def table_of_rows(
         notes: gets a sentence for whatever the user should know.
     """
     columns = masks | _of_files(rows, roots, key, labels, pattern, notes)
+    # What it took besides is given back before more is asked for: allocators keep it otherwise.
+    pa.default_memory_pool().release_unused()
     for name in FACTS:
         found = rows.column(name)
         # What the user gives counts before what the file says.
         columns[name] = Codes.of(columns[name]).filled(Codes.of(found)).array() if name in columns else found
     columns |= {name: rows.column(name) for name in ("file_bytes", "instance")}
+    pa.default_memory_pool().release_unused()
     columns["sample_id"] = _sample_ids(rows, key, columns["frame"], columns["plane"])
     arrays = []
     for field in SAMPLE_SCHEMA:
