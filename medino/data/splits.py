@@ -1,7 +1,8 @@
 """Train, validation and test: by patient, stratified by label, the same for one seed whatever the rows' order."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import compress
 
 import numpy as np
 
@@ -27,13 +28,7 @@ def assign_splits(manifest: Manifest, fractions: Mapping[str, float] = DEFAULT_F
     Raises:
         InputError: fractions that are no parts of 1, or fewer patients than splits.
     """
-    wanted = check_fractions(fractions)
-    strata = _patients_by_label(manifest)
-    ordered: list[str] = []
-    for label, patients in sorted(strata.items()):
-        ordered += [patients[i] for i in numpy_generator(seed, "splits", label).permutation(len(patients))]
-    counts = _shares(len(ordered), wanted, manifest)
-    split_of = dict(zip(ordered, _spread(counts), strict=True))
+    split_of = _split_of_patients(manifest, np.ones(len(manifest), dtype=bool), fractions, seed)
     return manifest.with_column("split", [split_of[patient] for patient in manifest.column("patient")])
 
 
@@ -50,11 +45,9 @@ def split_measured(manifest: Manifest, fractions: Mapping[str, float] = DEFAULT_
     Raises:
         InputError: as for `assign_splits`.
     """
-    columns = (manifest.column(name) for name in ("label", "mask_path"))
-    known = [np.array([value is not None for value in column], dtype=bool) for column in columns]
+    known = (manifest.table[name].is_valid().to_numpy() for name in ("label", "mask_path"))
     measured = next((rows for rows in known if rows.any()), np.ones(len(manifest), dtype=bool))
-    part = assign_splits(manifest.select(measured), fractions, seed=seed)
-    split_of = dict(zip(part.column("patient"), part.column("split"), strict=True))
+    split_of = _split_of_patients(manifest, measured, fractions, seed)
     return manifest.with_column("split", [split_of.get(patient, "train") for patient in manifest.column("patient")])
 
 
@@ -94,20 +87,38 @@ def check_fractions(fractions: Mapping[str, float]) -> dict[str, float]:
     return {name: float(fractions[name]) for name in SPLITS if fractions.get(name, 0) > 0}
 
 
-def _patients_by_label(manifest: Manifest) -> dict[str, list[str]]:
+def _split_of_patients(
+    manifest: Manifest, measured: np.ndarray, fractions: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """The split of each patient of the rows that `measured` is true for."""
+    wanted = check_fractions(fractions)
+    ordered: list[str] = []
+    for label, patients in sorted(_patients_by_label(manifest, measured).items()):
+        ordered += [patients[i] for i in numpy_generator(seed, "splits", label).permutation(len(patients))]
+    counts = _shares(len(ordered), wanted, manifest)
+    return dict(zip(ordered, _spread(counts), strict=True))
+
+
+def _patients_by_label(manifest: Manifest, measured: np.ndarray) -> dict[str, list[str]]:
     """Patients of each label ("" for none), in an order that neither the rows' order nor the key for hashing moves."""
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     first: dict[str, tuple[int, str]] = {}
-    columns = [manifest.column(name) for name in ("patient", "label", "root", "path")]
-    for patient, label, root, path in zip(*columns, strict=True):
+    columns = (manifest.column("patient"), manifest.column("label"), _places(manifest))
+    for patient, label, place in compress(zip(*columns, strict=True), measured):
         if label is not None:
             labels[patient][label] += 1
-        first[patient] = min(first.get(patient, (root, path)), (root, path))
+        first[patient] = min(first.get(patient, place), place)
     strata: dict[str, list[str]] = defaultdict(list)
     for patient in sorted(first, key=lambda patient: (first[patient], patient)):
         found = labels[patient]
         strata[min(found, key=lambda label: (-found[label], label)) if found else ""].append(patient)
     return strata
+
+
+def _places(manifest: Manifest) -> Iterator[tuple[int, str]]:
+    """Root and path of each row; all paths at once would fill the memory."""
+    for batch in manifest.table.select(["root", "path"]).to_batches(max_chunksize=4096):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _shares(patients: int, fractions: Mapping[str, float], manifest: Manifest) -> dict[str, int]:
