@@ -260,4 +260,4 @@ def _key(key: str | Path | IdentityKey | None) -> IdentityKey:
 def _nothing_readable(rejects: Sequence[Reject]) -> InputError:
     reasons = Counter(reject.reason for reject in rejects).most_common(3)
     told = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "there are no files"
-    return InputError(f"no image can be read ({told}); give a folder with DICOM, NIfTI, PNG, JPEG or TIFF files")
+    return InputError(f"no image can be read ({told}); give a folder with images, or say what the reasons ask for")

@@ -53,6 +53,7 @@ def embed(
             size does not fit the patch, or features are NaN or infinite.
     """
     transform = transform or EvaluationTransform.for_backbone(backbone.config)
+    manifest.check_roots()
     manifest.check_sides(backbone.config.patch_size)
     count = min(layers, backbone.config.depth)
 

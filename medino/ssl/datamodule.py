@@ -179,6 +179,7 @@ class PretrainingData(pl.LightningDataModule):
 
     def _dataset(self, manifest: Manifest, backbone: BackboneConfig, batch_size: int, purpose: str) -> StepBatches:
         h: Any = self.hparams
+        manifest.check_roots()
         manifest.check_sides(backbone.patch_size)
         views = self.views_for(backbone)
         side = h.global_size // backbone.patch_size

@@ -7,7 +7,7 @@ from medino.data.readers.failures import decoding
 from medino.data.slides.openslide_file import is_slide
 from medino.data.source import Source
 
-NOT_AN_IMAGE = "not a DICOM, NIfTI, PNG, JPEG or TIFF file"
+NOT_AN_IMAGE = "no image of a kind that is read"
 """The reason for files that are nothing known here."""
 
 START_BYTES = 540

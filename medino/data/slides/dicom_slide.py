@@ -12,6 +12,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 from medino.core import UnreadableImageError
+from medino.data.cache import ByteCache
 from medino.data.readers.dicom_header import read_header
 from medino.data.readers.dicom_pixels import stored_values
 from medino.data.readers.dicom_values import first_number, numbers
@@ -46,8 +47,8 @@ _TAGS = [
 _SEAMS = 32
 """Pairs of neighbouring tiles that are looked at where a header does not say how the tiles follow each other."""
 
-_CACHED_BYTES = 2**26
-"""Decoded tiles that one level keeps: a tile of the grid often needs parts of the same ones as its neighbours."""
+_DECODED: ByteCache[np.ndarray] = ByteCache(2**28)
+"""Decoded tiles of all open slides: a tile of the grid often needs parts of the same ones as its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +239,7 @@ class _Tiles:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._source = Source(instance.path)
-        size = instance.tile_width * instance.tile_height * 3
-        self.decode = lru_cache(maxsize=max(4, _CACHED_BYTES // size))(self._decode)
+        self._stamp = self._source.stamp
         self._at: dict[tuple[int, int], list[int]] | None = None
         self._places: tuple[tuple[int, int], ...] = instance.places or ()
 
@@ -266,6 +266,11 @@ class _Tiles:
             for frame, (x, y) in places
             if left - instance.tile_width < x < left + width and top - instance.tile_height < y < top + height
         ]
+
+    def decode(self, frame: int) -> np.ndarray:
+        """One tile, (H, W, 3) uint8."""
+        key = (self._instance.path, self._stamp, frame)
+        return _DECODED.get(key, lambda: self._decode(frame), lambda values: values.nbytes)
 
     def _decode(self, frame: int) -> np.ndarray:
         values = stored_values(self._source, read_header(self._source), frame)

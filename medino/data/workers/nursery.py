@@ -85,7 +85,12 @@ class Nursery:
         """End it; workers that it made live on."""
         self._control.close()
         if self.owner == os.getpid():
-            self._process.wait()
+            try:
+                self._process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                # A fork of this process still holds the other end.
+                self._process.kill()
+                self._process.wait()
 
 
 _LOCK = threading.Lock()
@@ -106,7 +111,6 @@ def nursery(decodes: bool) -> Nursery:
         if former is not None:
             former.close()
         _NURSERIES[decodes] = Nursery(decodes)
-        atexit.register(_NURSERIES[decodes].close)
         return _NURSERIES[decodes]
 
 
@@ -116,6 +120,9 @@ def close_nurseries() -> None:
         for former in _NURSERIES.values():
             former.close()
         _NURSERIES.clear()
+
+
+atexit.register(close_nurseries)
 
 
 def main() -> None:
