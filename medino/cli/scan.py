@@ -109,6 +109,8 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(config: Namespace) -> None:
     """Scan, write the manifest and its rejects, and show what was found."""
+    import pyarrow as pa
+
     from medino.data import SPLITS, Tiles, rejects_path, scan
 
     _give_memory_back()
@@ -153,6 +155,8 @@ def run(config: Namespace) -> None:
         from medino.cli.contact_sheet import write_contact_sheet
 
         write_contact_sheet(manifest, config.sheet, chosen_workers(config), config.seed)
+    # The writers' memory is given back before the counting asks for its own.
+    pa.default_memory_pool().release_unused()
     show_summary(manifest)
     print(f"manifest  {output}\nrejects   {rejects_path(output)}")
 

@@ -46,15 +46,29 @@ def table_of_rows(
     for name in FACTS:
         found = rows.column(name)
         # What the user gives counts before what the file says.
-        columns[name] = Codes.of(columns[name]).filled(Codes.of(found)).array() if name in columns else found
+        if name in columns:
+            columns[name] = Codes.of(columns[name]).filled(Codes.of(found)).array()
+        elif found.null_count < len(rows):
+            columns[name] = found
     columns |= {name: rows.column(name) for name in ("file_bytes", "instance")}
     pa.default_memory_pool().release_unused()
-    columns["sample_id"] = _sample_ids(rows, key, columns["frame"], columns["plane"])
+    columns["sample_id"] = _sample_ids(rows, key, columns["frame"], rows.column("plane"))
+    nothing = pa.py_buffer(bytes(8 * (len(rows) + 1)))
     arrays = []
     for field in SAMPLE_SCHEMA:
         values = columns.pop(field.name, None)
-        arrays.append(pa.nulls(len(rows), field.type) if values is None else values.cast(field.type))
+        arrays.append(_nulls(len(rows), field.type, nothing) if values is None else values.cast(field.type))
     return pa.Table.from_arrays(arrays, schema=SAMPLE_SCHEMA)
+
+
+def _nulls(count: int, kind: pa.DataType, nothing: pa.Buffer) -> pa.Array:
+    """A column without values; all such columns share the zeros of one buffer, of 8 bytes an entry and 8 more."""
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(_nulls(count, kind.index_type, nothing), pa.array([], kind.value_type))
+    if kind.num_fields:
+        return pa.nulls(count, kind)
+    # Whether there is a value, then numbers; of text, where each begins and then no letters.
+    return pa.Array.from_buffers(kind, count, [nothing] * kind.num_buffers, null_count=count)
 
 
 def _of_files(
