@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from medino.data.archives import member_size, open_member, read_member
 
-START_BYTES = 2**15
+START_BYTES = 2**14
 """What is read of a file to see what it is: most DICOM headers are in it as a whole, so that a file is opened once."""
 
 

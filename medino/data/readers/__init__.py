@@ -39,8 +39,8 @@ They are imported late: a scan leaves reading to its workers, and does not need 
 """
 
 
-HEADER_FORMATS = ("dicom", "nifti", "raster", "npz")
-"""Those whose headers are read without the libraries that decode: what a scan needs at once."""
+HEADER_FORMATS = ("dicom",)
+"""Those that a process which reads headers loads at once; others it imports when it meets the first of them."""
 
 
 def load_readers(formats: Iterable[str] = FORMATS) -> None:
@@ -65,7 +65,12 @@ def describe(file: Source | Path, settings: ReadSettings = DEFAULT_SETTINGS) -> 
         UnreadableImageError: the file is no image, or its header can't be right; the text is the reason, without any
             value out of the file.
     """
-    source = Source.of(file)
+    # Silent from here on: to silence decoders at each step would cost as much as a small header.
+    with decoding("the file"):
+        return _described(Source.of(file), settings)
+
+
+def _described(source: Source, settings: ReadSettings) -> list[dict[str, object]]:
     format = sniff(source)
     if format is None:
         raise UnreadableImageError(why_no_image(source))
@@ -117,8 +122,10 @@ def _is_slide(source: Source) -> bool:
     from medino.data.slides.dicom_slide import SOP_CLASS
 
     header = read_header(source)
-    with decoding("the header"):
-        return header.code("SOPClassUID") == SOP_CLASS
+    if "slide" not in header.alike:
+        with decoding("the header"):
+            header.alike["slide"] = header.code("SOPClassUID") == SOP_CLASS
+    return bool(header.alike["slide"])
 
 
 def _reader(format: str | None) -> _Reader:

@@ -127,6 +127,8 @@ atexit.register(close_nurseries)
 
 def main() -> None:
     """The nursery itself: load the readers, then fork a worker for each pair of connections that comes."""
+    import pydicom.config
+
     from medino.data.readers import HEADER_FORMATS, load_readers
     from medino.data.workers.worker import keep
 
@@ -137,6 +139,8 @@ def main() -> None:
         load_readers()
     else:
         load_readers(HEADER_FORMATS)
+    # What breaks the standard's rules is read as it is, and the warnings that it does would be thrown away.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     gc.freeze()  # else the first collection in each worker would copy the memory that it shares with all others
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
