@@ -19,7 +19,7 @@ from medino.data.schema import Sample
 from medino.data.source import Source
 from medino.data.workers import Limits
 
-LIMITS = Limits(seconds=30.0, megabytes=2048)
+LIMITS = Limits(seconds=90.0, megabytes=2048)
 LARGEST = 2**21
 """Originals beyond this many bytes are left out: their mutations would only take longer."""
 
