@@ -1,10 +1,8 @@
 """DINOv2 (and DINO v1) pretraining as a LightningModule."""
 
 import dataclasses
-import math
 import warnings
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -24,13 +22,8 @@ from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_gro
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, make_schedules
 from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
+from medino.ssl.settings import LearningRateScaling, check_settings, scaled_learning_rate
 from medino.ssl.strategies import Strategy, plain, strategy_from
-
-LearningRateScaling = Literal["sqrt", "linear", "none"]
-"""How the base learning rate grows with the batch: DINOv2's rule, DINO v1's rule, not at all."""
-
-SCALING_BATCH = {"sqrt": 1024, "linear": 256}
-"""The batch that the base learning rate is given for: DINOv2's and DINO v1's."""
 
 EXPECTED = (
     r"Found \d+ module\(s\) in eval mode at the start of training",  # the teacher
@@ -143,7 +136,7 @@ class DINOv2(pl.LightningModule):
         # Plain, so that a checkpoint is read without unpickling.
         self.save_hyperparameters({"strategy": plain(strategy_from(strategy))})
         self.automatic_optimization = False
-        _check_settings(self.hparams)
+        check_settings(self.hparams)
         student = build_student(self.hparams, weights)
         self.start_fingerprints = {"backbone_before": backbone_fingerprint(merge_lora(student.backbone))}
         self.core = SelfDistillation(
@@ -189,17 +182,9 @@ class DINOv2(pl.LightningModule):
 
     def scaled_learning_rate(self) -> float:
         """The peak learning rate for the batch of all processes; says how it came about."""
-        h: Any = self.hparams
-        if h.lr_scaling == "none":
-            return float(h.base_lr)
         batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
-        if batch_size is None:
-            raise InputError("the learning rate scales with the batch, whose size is unknown; set lr_scaling to none")
-        reference = SCALING_BATCH[h.lr_scaling]
-        ratio = batch_size / reference
-        rate = float(h.base_lr) * (math.sqrt(ratio) if h.lr_scaling == "sqrt" else ratio)
-        rule = f"sqrt({batch_size} / {reference})" if h.lr_scaling == "sqrt" else f"{batch_size} / {reference}"
-        rank_zero_info(f"peak learning rate {rate:.3g} = base_lr {h.base_lr:g} * {rule}")
+        rate, rule = scaled_learning_rate(self.hparams["base_lr"], self.hparams["lr_scaling"], batch_size)
+        rank_zero_info(f"peak learning rate {rate:.3g} = {rule}")
         return rate
 
     def make_schedules(self, total_steps: int, learning_rate: float) -> Schedules:
@@ -331,49 +316,3 @@ class DINOv2(pl.LightningModule):
         """Go on where the run was."""
         for name in COUNTERS:
             setattr(self, name, checkpoint["medino"][name])
-
-
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings that no run could mean."""
-    choices = {
-        "objective": get_args(Objective),
-        "centering": get_args(Centering),
-        "lr_scaling": get_args(LearningRateScaling),
-    }
-    for name, known in choices.items():
-        if settings[name] not in known:
-            raise InputError(f"{name} is {settings[name]!r}; choose one of {', '.join(known)}")
-    for name in ("warmup", "teacher_temperature_warmup", "frozen_last_layer"):
-        if not 0 <= settings[name] <= 1:
-            raise InputError(f"{name} is {settings[name]}; give the share of the run, between 0 and 1")
-    for name in ("base_lr", "teacher_temperature", "final_teacher_temperature", "student_temperature"):
-        if not settings[name] > 0:
-            raise InputError(f"{name} is {settings[name]}; give a number above 0")
-    for name in (
-        "prototypes",
-        "head_layers",
-        "head_hidden_dim",
-        "head_bottleneck_dim",
-        "ibot_prototypes",
-        "ibot_bottleneck_dim",
-        "max_nonfinite_steps",
-        "checkpoint_every_n_steps",
-    ):
-        if settings[name] is not None and settings[name] < 1:
-            raise InputError(f"{name} is {settings[name]}; give 1 or more")
-    for name in (
-        "min_lr",
-        "weight_decay",
-        "final_weight_decay",
-        "layer_decay",
-        "patch_embed_multiplier",
-        "clip_norm",
-        "dino_weight",
-        "ibot_weight",
-        "koleo_weight",
-    ):
-        if settings[name] < 0:
-            raise InputError(f"{name} is {settings[name]}; give 0 or more")
-    for name in ("momentum", "center_momentum"):
-        if not 0 <= settings[name] <= 1:
-            raise InputError(f"{name} is {settings[name]}; give a number between 0 and 1")
