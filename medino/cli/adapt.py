@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 def configure(parser: ArgumentParser) -> None:
     """Add the verb's options."""
     from medino.cli.cohort import Source
-    from medino.cli.plan import Plan
+    from medino.cli.settling import Plan
 
     parser.add_class_arguments(Source)
     add_output(parser)
@@ -22,7 +22,7 @@ def run(config: Namespace) -> None:
     """Adapt, measure, and print where the report is and the numbers that matter."""
     from medino.cli.cohort import Source
     from medino.cli.main_job import main_job
-    from medino.cli.plan import Plan
+    from medino.cli.settling import Plan
     from medino.data import Tiles
 
     given = {name: config[name] for name in Source.__dataclass_fields__}

@@ -24,7 +24,7 @@ def run(config: Namespace) -> None:
     """Write the archive, then do the main job on it."""
     from medino.cli.cohort import Source
     from medino.cli.main_job import main_job
-    from medino.cli.plan import Plan
+    from medino.cli.settling import Plan
     from medino.data import write_phantom
 
     archive = write_phantom(

@@ -14,8 +14,8 @@ from rich.table import Table
 from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_classes
 from medino.cli.contact_sheet import write_contact_sheet
 from medino.cli.pipeline import Stages, labelled_rows
-from medino.cli.plan import Plan, Settled, settle_data, settle_shots, settle_start
 from medino.cli.scan import show_summary
+from medino.cli.settling import Plan, Settled, settle_data, settle_shots, settle_start
 from medino.cli.trainer import write_config
 from medino.core import InputError, RunFolder, patients_seen_by
 from medino.data.workers import Workers
