@@ -1,5 +1,6 @@
 """Runs one verb, and turns what goes wrong into one line and an exit status."""
 
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from medino.cli.parser import verb_parser
-from medino.core import MedinoError
+from medino.core import InterruptedRunError, MedinoError
 
 LIGHTNING_VERBS = frozenset({"fit", "validate", "test", "predict"})
 """The verbs that LightningCLI parses itself."""
@@ -33,13 +34,27 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
                 parser = verb_parser(verb, module.configure)
                 # A verb that answers a question says its answer by its status; the others return nothing.
                 return module.run(parser.parse_args(with_underscores(words))) or 0
+    except InterruptedRunError as stopped:
+        print(f"medino {verb}: {stopped}", file=sys.stderr)
+        return stopped.exit_status
     except MedinoError as error:
         print(f"medino {verb}: error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print(f"medino {verb}: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted(verb, signal.SIGINT)
+    except SystemExit as left:
+        # Lightning's ways of leaving when it is interrupted; it says nothing, and a status that says something else.
+        if isinstance(left.__context__, KeyboardInterrupt):
+            return _interrupted(verb, signal.SIGINT)
+        if type(left).__name__ == "SIGTERMException":
+            return _interrupted(verb, signal.SIGTERM)
+        raise
     return 0
+
+
+def _interrupted(verb: str, number: signal.Signals) -> int:
+    print(f"medino {verb}: interrupted", file=sys.stderr)
+    return 128 + number
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from medino.cli.messages import OneLineErrors, one_line, said_by_medino
 from medino.cli.segmentation_results import keep_test_results
 from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
-from medino.core import InputError, RunFolder, existing_file
+from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError, existing_file
+from medino.core.files import DISK_FULL
 from medino.segmentation import Segmentation, SegmentationData
 from medino.ssl import DINOv2, PretrainingData, RunCheckpoint, latest_checkpoint
+from medino.ssl.checkpointing import kept_in_words
 from medino.tracking import ContinueMetrics, StepProgress
 
 MODELS = (DINOv2, Segmentation)
@@ -159,8 +161,26 @@ class MedinoCLI(LightningCLI):
     def _run_in_words(self, subcommand: str) -> None:
         if subcommand != "fit" and self.checkpoint is not None:
             self._log_at_last_step(self.checkpoint)
+        if subcommand == "fit" and self._is_finished:
+            print(
+                f"the run in {self.run_folder.path} is finished: its {self.trainer.max_steps} steps are done, nothing "
+                "is left to do (to train on, raise trainer.max_steps)"
+            )
+            return
         try:
             super()._run_subcommand(subcommand)
+        except InterruptedRunError as stopped:
+            if not self.trainer.is_global_zero:
+                raise SystemExit(0) from stopped  # the first process says it, and gives the status
+            if subcommand != "fit" or latest_checkpoint(self.run_folder) is None:
+                raise
+            words = f"{stopped}; to go on, give the same command with --ckpt_path {LAST}"
+            raise InterruptedRunError(words, stopped.number) from stopped
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            problem = f"the run can't write ({error.strerror}: {error.filename or self.run_folder.path})"
+            raise TrainingStoppedError(f"{problem}; {kept_in_words(self.run_folder)}; free some space") from error
         except RuntimeError as error:
             if "Error(s) in loading state_dict" not in str(error):
                 raise
@@ -170,9 +190,18 @@ class MedinoCLI(LightningCLI):
                 "Give the settings that it was trained with"
             ) from None
 
+    @property
+    def _is_finished(self) -> bool:
+        """Whether all steps are done; the checkpoint of the last one is written when all else is."""
+        if self.checkpoint is None or self.is_trial:
+            return False
+        content = read_checkpoint(self.checkpoint)
+        done = content.get("medino", {}).get("next_step", content["global_step"])
+        return 0 < self.trainer.max_steps <= int(done)
+
     def _log_at_last_step(self, checkpoint: Path) -> None:
         """Log an evaluation to the row of the last step that was trained; Lightning would count from 0."""
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+        state = read_checkpoint(checkpoint)["loops"]["fit_loop"]
         state["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
         self.trainer.fit_loop.load_state_dict(state)
 
@@ -191,13 +220,23 @@ def readable_checkpoint(path: str) -> Path:
         InputError: it is missing, or no checkpoint.
     """
     found = existing_file(path, "checkpoint")
+    read_checkpoint(found)
+    return found
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds; its tensors stay on the disk until they are used.
+
+    Raises:
+        InputError: it is no checkpoint.
+    """
     try:
-        content = torch.load(found, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # A file that is something else makes the reader fail in any of a dozen ways.
         content = None
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(f"{found} is not a checkpoint of a medino run; give a file from a run's folder checkpoints/")
-    return found
+        raise InputError(f"{path} is not a checkpoint of a medino run; give a file from a run's folder checkpoints/")
+    return content
 
 
 def discard_unless_begun(run: RunFolder) -> None:

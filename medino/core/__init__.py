@@ -1,6 +1,12 @@
 """What every room stands on: errors, addressed randomness, whole files, tables with a schema, the run folder."""
 
-from medino.core.errors import InputError, MedinoError, TrainingStoppedError, UnreadableImageError
+from medino.core.errors import (
+    InputError,
+    InterruptedRunError,
+    MedinoError,
+    TrainingStoppedError,
+    UnreadableImageError,
+)
 from medino.core.files import existing_file, existing_folder, file_fingerprint, read_json, whole_file, write_json
 from medino.core.progress import ProgressBar, track
 from medino.core.randomness import derive_seed, numpy_generator, torch_generator
@@ -9,6 +15,7 @@ from medino.core.tables import column, optional, read_table, schema_of, table_fi
 
 __all__ = [
     "InputError",
+    "InterruptedRunError",
     "MedinoError",
     "ProgressBar",
     "RunFolder",

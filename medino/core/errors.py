@@ -1,5 +1,7 @@
 """What medino raises when the user, not the code, has to act: a sentence that says what, where and what to do."""
 
+import signal
+
 
 class MedinoError(Exception):
     """A failure said in the user's words. The command prints it on one line, without a traceback.
@@ -19,6 +21,19 @@ class InputError(MedinoError):
 
 class TrainingStoppedError(MedinoError):
     """Training ended itself (non-finite values, collapse); the last good checkpoint was kept."""
+
+
+class InterruptedRunError(MedinoError):
+    """The user or the cluster asked a run to stop, and it did. The exit status is the shell's for the signal.
+
+    Attributes:
+        number: the signal.
+    """
+
+    def __init__(self, message: str, number: signal.Signals) -> None:
+        super().__init__(message)
+        self.number = number
+        self.exit_status = 128 + number
 
 
 class UnreadableImageError(MedinoError):

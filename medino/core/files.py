@@ -12,7 +12,7 @@ from typing import Any
 
 from medino.core.errors import InputError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room: on the disk, for this user, for a file of this size."""
 
 
@@ -37,7 +37,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         why = os.strerror(error.errno)
         raise InputError(f"{path} can't be written ({why}); free some space, then run the command again") from error

@@ -1,23 +1,52 @@
 """Checkpoints of a run: written whole, the last two kept, without a path in them."""
 
 import re
+import signal
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_warn
 
-from medino.core import InputError, RunFolder, whole_file
+from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError, whole_file
+from medino.ssl.distributed import all_processes_agree, gather_objects, in_process_group
+from medino.ssl.signals import StopSignals, requeue_job, signal_name
 
-CHECKPOINTS_KEPT = 2
-"""The last one, and the one before in case the last is found to be bad."""
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it when it is on the disk.
+
+    Lightning's own fills the memory with a second copy, writes that to the system's temporary folder, and copies it
+    from there where the two are on different disks: killed in the middle, it leaves half a checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            InputError: there is no room for it.
+        """
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # What the system said stands behind what torch makes of it.
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 class RunCheckpoint(Checkpoint):
     """Writes `checkpoints/step-NNNNNNNN.ckpt` in the run folder (`trainer.default_root_dir`).
 
     Lightning's own ModelCheckpoint stores its folder in each checkpoint, and a folder's name can be a person's. This
-    one has no state. The name holds the number of steps that are done.
+    one has no state. The name holds the number of steps that are done. The checkpoint before it is kept, in case the
+    last is found to be damaged.
+
+    A run that is asked to stop (Ctrl-C, SIGTERM, SLURM's signal before the time is up) ends its step and writes a
+    checkpoint; SLURM is then asked to run the job again.
 
     Args:
         every_n_steps: how often; besides, a checkpoint is written when training ends.
@@ -28,42 +57,130 @@ class RunCheckpoint(Checkpoint):
             raise InputError(f"checkpoints every {every_n_steps} steps can't be written; give 1 or more")
         self.every_n_steps = every_n_steps
         self.last_saved = -1
+        self.signals = StopSignals()
+        self._flush = False
+        self._stop: signal.Signals | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take over how checkpoints are written, and, in training, what ends the run."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        if stage == "fit":
+            self.signals = StopSignals()
+            self._stop = None
+            self.signals.listen(trainer)
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning has set its own handlers since `setup`."""
+        self.signals.listen(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse to mix a new run with the checkpoints of an older one."""
-        run = RunFolder(Path(trainer.default_root_dir))
-        if steps_done(pl_module) == 0 and not is_trial(trainer) and (older := latest_checkpoint(run)):
+        """Refuse to mix a run with the checkpoints of another; clear away what a killed process left half-written."""
+        self.signals.listen(trainer)
+        if is_trial(trainer):
+            return
+        run, steps = RunFolder(Path(trainer.default_root_dir)), steps_done(pl_module)
+        later = [path for path in written_checkpoints(run.checkpoints) if steps_of(path) > steps]
+        if found := next((path for path in reversed(later) if damage(path) is None), None):
             raise InputError(
-                f"the run folder {run.path} already holds {older.name} of an earlier run; "
+                f"the run folder {run.path} already holds {found.name} of an earlier run; "
                 "resume from it (ckpt_path) or choose another folder"
             )
+        if trainer.is_global_zero:
+            for left_over in run.checkpoints.glob(".step-*.part"):
+                left_over.unlink(missing_ok=True)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Not before the metrics of the last step are logged: write them beside the checkpoint; stop if asked to."""
+        if self._flush:
+            for logger in trainer.loggers:
+                logger.save()
+            self._flush = False
+        self._stop_if_asked(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write a checkpoint where it is time."""
+        """Write a checkpoint where it is time, or where the run is asked to stop."""
         steps = steps_done(pl_module)
-        if steps % self.every_n_steps == 0:
+        if steps >= trainer.max_steps > 0:
+            return  # the last one comes after what the end of the run writes, so that a run killed there does it again
+        self._stop = heard_by_any(self.signals.received, pl_module.device)
+        if self._stop or steps % self.every_n_steps == 0:
             self.save(trainer, steps)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop if asked to: the time that is left may not do for a validation."""
+        self._stop_if_asked(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the last checkpoint."""
         self.save(trainer, steps_done(pl_module))
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Where a signal meant for the run took a part of it with it, say so instead of what broke.
+
+        Raises:
+            InterruptedRunError: a signal was received and something else went wrong for it.
+        """
+        self.signals.restore()
+        received = self.signals.received
+        if received is None or isinstance(exception, InterruptedRunError):
+            return
+        kept = kept_in_words(RunFolder(Path(trainer.default_root_dir)))
+        raise InterruptedRunError(
+            f"stopped by {signal_name(received)} in the middle of a step; {kept}", received
+        ) from exception
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave signals to whoever heard them before."""
+        self.signals.restore()
+
     def save(self, trainer: pl.Trainer, steps: int) -> None:
-        """Write a checkpoint, unless this step's was written or the run is only a trial (`fast_dev_run`)."""
+        """Write a checkpoint, unless this step's was written or the run is only a trial (`fast_dev_run`).
+
+        Raises:
+            TrainingStoppedError: there is no room for it; on all processes alike.
+        """
         if is_trial(trainer) or steps == self.last_saved:
             return
+        run = RunFolder(Path(trainer.default_root_dir))
+        path = run.checkpoints / f"step-{steps:08d}.ckpt"
+        problem = ""
+        try:
+            trainer.save_checkpoint(path)
+        except InputError as error:
+            problem = str(error)
+            trainer.strategy.barrier("Trainer.save_checkpoint")  # the others wait there
+        if problem := "".join(gather_objects(problem)):
+            raise TrainingStoppedError(f"{problem}; {kept_in_words(run)}")
         self.last_saved = steps
-        folder = RunFolder(Path(trainer.default_root_dir)).checkpoints
-        path = folder / f"step-{steps:08d}.ckpt"
+        self._flush = True
         if trainer.is_global_zero:
-            with whole_file(path) as temporary:
-                trainer.save_checkpoint(temporary)
-            for old in written_checkpoints(folder)[:-CHECKPOINTS_KEPT]:
-                old.unlink()
-        else:
-            trainer.save_checkpoint(path)  # takes part in the barrier; writes nothing
+            written = written_checkpoints(run.checkpoints)
+            before = [other for other in written if other < path][-1:]
+            for other in written:
+                if other not in (path, *before):
+                    other.unlink()  # older, or later and damaged: another was refused when the run started
+
+    def _stop_if_asked(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._stop is None:
+            return
+        done = kept_in_words(RunFolder(Path(trainer.default_root_dir)))
+        if self._stop == self.signals.requeue:
+            done += "; " + "".join(gather_objects(requeue_job() if trainer.is_global_zero else ""))
+        raise InterruptedRunError(
+            f"stopped by {signal_name(self._stop)} after step {steps_done(pl_module)}; {done}", self._stop
+        )
+
+
+def heard_by_any(received: signal.Signals | None, device: torch.device) -> signal.Signals | None:
+    """The signal that a process received, on all of them alike."""
+    if not in_process_group() or all_processes_agree(received is None, device):
+        return received
+    return next(number for number in gather_objects(received) if number)
 
 
 def is_trial(trainer: pl.Trainer) -> bool:
@@ -81,7 +198,38 @@ def written_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.ckpt") if re.fullmatch(r"step-\d{8}\.ckpt", path.name))
 
 
+def steps_of(checkpoint: Path) -> int:
+    """The steps that were done when a checkpoint was written, as its name says."""
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
 def latest_checkpoint(run: RunFolder) -> Path | None:
-    """The checkpoint to resume a run from, if there is one."""
+    """The checkpoint to resume a run from, if there is one; damaged ones are passed over with a warning.
+
+    Raises:
+        InputError: all that there are are damaged.
+    """
     written = written_checkpoints(run.checkpoints)
-    return written[-1] if written else None
+    for path in reversed(written):
+        if (why := damage(path)) is None:
+            return path
+        rank_zero_warn(f"the checkpoint {path} is damaged ({why}) and passed over")
+    if written:
+        raise InputError(f"no checkpoint in {run.checkpoints} can be read; restore one, or remove them to start anew")
+    return None
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's bytes, if something is: it is read once, and its check sums are compared."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        return str(error)
+    return None if broken is None else f"the check sum of {broken} is wrong"
+
+
+def kept_in_words(run: RunFolder) -> str:
+    """Which checkpoint a run that stops leaves to go on from."""
+    written = written_checkpoints(run.checkpoints)
+    return f"the last good checkpoint is kept ({written[-1].name})" if written else "no checkpoint was due"

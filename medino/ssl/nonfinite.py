@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 
 from medino.core import RunFolder, TrainingStoppedError
-from medino.ssl.checkpointing import latest_checkpoint
+from medino.ssl.checkpointing import kept_in_words
 from medino.ssl.distributed import gather_objects
 
 
@@ -45,8 +45,7 @@ def stop_after_skipped_steps(
     """
     if in_a_row < most:
         return
-    checkpoint = latest_checkpoint(RunFolder(Path(trainer.default_root_dir)))
-    kept = f"the last good checkpoint is kept ({checkpoint.name})" if checkpoint else "no checkpoint was due"
+    kept = kept_in_words(RunFolder(Path(trainer.default_root_dir)))
     raise TrainingStoppedError(
         f"training stopped at step {step}: {reason}, {in_a_row} steps in a row; {kept}. {way_out}"
     )

@@ -14,6 +14,7 @@ from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import is_trial, steps_done
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.distributed import gather_objects
+from medino.ssl.monitors import Watch
 
 if TYPE_CHECKING:
     from medino.ssl.module import DINOv2
@@ -63,15 +64,24 @@ class RunRecorder(Callback):
             for sample_id, reason in new.items():
                 rank_zero_warn(f"sample {sample_id} can't be decoded and is left out: {reason}")
             if writes:
-                _write_rows(run.rejects, REJECT_COLUMNS, list(self.rejects.items()))
+                self._write_rejects(trainer)
         if reason := outputs.get("skipped"):
             self.skipped.append((str(batch.step), reason, " ".join(outputs["sample_ids"])))
             if writes:
                 _write_rows(run.skipped_steps, SKIPPED_COLUMNS, self.skipped)
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write down what other processes rejected: a run resumed from here does not meet it again."""
+        known = len(self.rejects)
+        self._gather_rejects()
+        if trainer.is_global_zero and not is_trial(trainer) and len(self.rejects) > known:
+            self._write_rejects(trainer)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the teacher's backbone and the provenance; a finished run also moves rejects in the manifest."""
-        self.rejects = {key: reason for part in gather_objects(self.rejects) for key, reason in part.items()}
+        """Write the teacher's backbone and the provenance."""
+        self._gather_rejects()
         if is_trial(trainer) or not trainer.is_global_zero:
             return
         module = cast("DINOv2", pl_module)
@@ -79,6 +89,8 @@ class RunRecorder(Callback):
         steps = steps_done(pl_module)
         data = _pretraining_data(trainer)
         facts = {"steps": steps, "skipped_steps": len(self.skipped), "objective": module.hparams["objective"]}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            facts |= callback.facts if isinstance(callback, Watch) else {}
         fingerprints = dict(module.start_fingerprints)
         patients: list[str] = []
         unit = "unknown"
@@ -97,11 +109,26 @@ class RunRecorder(Callback):
             patient_unit=unit,
             notes=facts,
         )
-        if data is not None and self.rejects:
-            _write_rows(run.rejects, REJECT_COLUMNS, list(self.rejects.items()))
-            # Not before the end: other rows would be other draws, and a resumed run another one.
-            if steps >= trainer.max_steps:
-                data.record_rejects(self.rejects)
+        if self.rejects:
+            self._write_rejects(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Move the rejects of a finished run in the manifest.
+
+        Not before the last checkpoint is written: other rows would be other draws, and a resumed run another one.
+        """
+        data = _pretraining_data(trainer)
+        writes = trainer.is_global_zero and not is_trial(trainer)
+        if writes and data is not None and self.rejects and steps_done(pl_module) >= trainer.max_steps:
+            data.record_rejects(self.rejects)
+
+    def _gather_rejects(self) -> None:
+        """Bring together what the processes rejected, each by itself."""
+        self.rejects = {key: reason for part in gather_objects(self.rejects) for key, reason in part.items()}
+
+    def _write_rejects(self, trainer: pl.Trainer) -> None:
+        run = RunFolder(Path(trainer.default_root_dir))
+        _write_rows(run.rejects, REJECT_COLUMNS, list(self.rejects.items()))
 
 
 def _pretraining_data(trainer: pl.Trainer) -> PretrainingData | None:

@@ -1,0 +1,79 @@
+"""How a run is stopped from outside: Ctrl-C, SIGTERM and SLURM's signal are noted, and heeded when the step is done."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+
+class StopSignals:
+    """Notes the signals that ask a run to stop, so that it stops where it can be resumed from.
+
+    In the middle of a step student, teacher and counters don't belong together; Lightning's own handler would write
+    them down so. Processes that are forked meanwhile (those that read images) inherit the deafness, and are not killed
+    by a signal that was meant for the run. A second Ctrl-C ends the process at once.
+
+    Attributes:
+        received: the first signal that came.
+        requeue: the signal by which SLURM announces the end of the job's time, where there is SLURM.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self.requeue: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def listen(self, trainer: pl.Trainer) -> None:
+        """Begin to note; called again, it takes the place of handlers that were set since."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python hears signals nowhere else
+        # Private, but nothing public says what Lightning made of the environment and of the user's plugins.
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+            self.requeue = environment.requeue_signal
+        for number in (signal.SIGINT, signal.SIGTERM, *([self.requeue] if self.requeue else [])):
+            if signal.getsignal(number) != self._note:
+                before = signal.signal(number, self._note)
+                self._before.setdefault(number, before)
+
+    def restore(self) -> None:
+        """Put back the handlers that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.received = self.received or signal.Signals(number)
+
+
+def signal_name(number: signal.Signals) -> str:
+    """A signal as the user would say it."""
+    return "Ctrl-C" if number == signal.SIGINT else number.name
+
+
+def requeue_job() -> str:
+    """Ask SLURM to run this job again.
+
+    Returns:
+        What came of it, in words.
+    """
+    job, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    name = f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID", "")
+    if not re.fullmatch(r"[0-9_]+", name):
+        return "the job has no number (SLURM_JOB_ID), so that it can't be requeued"
+    try:
+        answer = subprocess.run(["scontrol", "requeue", name], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"job {name} is not requeued ({error.strerror}: scontrol); submit it again"
+    if answer.returncode:
+        return f"job {name} is not requeued (scontrol: {' '.join(answer.stderr.split())}); submit it again"
+    return f"job {name} is requeued"
