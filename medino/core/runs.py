@@ -43,6 +43,11 @@ class RunFolder:
         return self.path / "backbone.safetensors"
 
     @property
+    def best_backbone(self) -> Path:
+        """The teacher backbone of the best state that was watched; `backbone_best.json` says which, and by what."""
+        return self.path / "backbone_best.safetensors"
+
+    @property
     def evidence(self) -> Path:
         """The few-shot and segmentation results, one row a sample and metric."""
         return self.path / "evidence.parquet"
@@ -162,7 +167,8 @@ def patients_seen_by(weights: str | Path, key_id: str | None) -> list[str] | Non
     """
     weights = Path(weights)
     run = RunFolder(weights if weights.is_dir() else weights.parent)
-    if not run.provenance.is_file() or (weights.is_file() and weights.resolve() != run.backbone.resolve()):
+    of_run = {path.resolve() for path in (run.backbone, run.best_backbone)}
+    if not run.provenance.is_file() or (weights.is_file() and weights.resolve() not in of_run):
         return []
     facts = read_provenance(run)
     key_of_run = facts["fingerprints"].get("key")

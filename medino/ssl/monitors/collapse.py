@@ -1,0 +1,88 @@
+"""When features have collapsed: a few checks in a row under a threshold that says so."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from medino.core import InputError
+
+RANK_SHARE = 0.25
+"""Of the highest RankMe so far, the start's included; below, the features have lost three of four directions.
+
+Adapting to a narrower domain may cost rank, and DINO's first steps do: in the runs of docs/watching.md that ended well
+RankMe never fell below .6 of its highest; in those made to collapse it fell below .1 within a few checks."""
+
+LEAST_INFORMATION = 0.05
+"""Nats that the teacher's targets have to say about an image; below, they are the same for all images."""
+
+INFORMATION_FROM = 0.5
+"""Share of the run from which on targets that never said anything count as collapse, too. Heads are new at the start,
+and an untrained backbone shows all images as one: before, only a fall after having been above counts."""
+
+PATIENCE = 3
+"""Checks in a row: one bad check can be the unlucky moment of a healthy run."""
+
+
+@dataclass
+class CollapseDetector:
+    """Decides from checks, one after the other, whether a training has collapsed.
+
+    Attributes:
+        rank_share: RankMe is too low below this share of its highest value so far.
+        least_information: of the prototypes about an image, nats.
+        patience: checks in a row that have to be bad.
+        highest_rank: RankMe's highest value so far.
+        has_informed: whether the prototypes ever told more than `least_information`.
+        bad_checks: how many bad ones the last checks were.
+    """
+
+    rank_share: float = RANK_SHARE
+    least_information: float = LEAST_INFORMATION
+    patience: int = PATIENCE
+    highest_rank: float = field(default=0.0, init=False)
+    has_informed: bool = field(default=False, init=False)
+    bad_checks: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank_share < 1:
+            raise InputError(f"rank_share is {self.rank_share}; give the share of the highest RankMe, from 0 below 1")
+        if self.least_information < 0 or self.patience < 1:
+            raise InputError(
+                f"least_information is {self.least_information} and patience {self.patience}; give 0 or more nats and "
+                "1 check or more"
+            )
+
+    def update(self, rank: float, information: float, progress: float) -> str | None:
+        """Take a check into account.
+
+        Args:
+            rank: RankMe; NaN where features are not finite, which is no better than collapsed.
+            information: of the prototypes about an image, nats.
+            progress: share of the run that is done.
+
+        Returns:
+            What is wrong, in words, where the run should stop.
+        """
+        self.highest_rank = max(self.highest_rank, rank)
+        self.has_informed |= information >= self.least_information
+        problem = None
+        if not rank >= self.rank_share * self.highest_rank:
+            problem = (
+                f"RankMe is {rank:.1f}, below {self.rank_share:g} of its highest ({self.highest_rank:.1f}): "
+                "all images look more and more alike to the backbone"
+            )
+        elif not information >= self.least_information and (self.has_informed or progress >= INFORMATION_FROM):
+            problem = (
+                f"the prototypes tell {max(information, 0.0):.3f} nats of an image, below {self.least_information:g}: "
+                "the targets are the same for all images"
+            )
+        self.bad_checks = 0 if problem is None else self.bad_checks + 1
+        return problem if self.bad_checks >= self.patience else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {name: getattr(self, name) for name in ("highest_rank", "has_informed", "bad_checks")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the run was."""
+        for name, value in state.items():
+            setattr(self, name, value)
