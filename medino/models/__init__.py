@@ -4,17 +4,22 @@ from medino.models.checkpoints import BACKBONE_VERSION, backbone_fingerprint, lo
 from medino.models.config import BackboneConfig
 from medino.models.export import TARGETS, export_backbone
 from medino.models.heads import ProjectionHead
+from medino.models.known import KNOWN_WEIGHTS, KnownFile, KnownWeights
 from medino.models.lora import add_lora, merge_lora
 from medino.models.position import resize_position_embedding
 from medino.models.presets import PRESETS, build_backbone
 from medino.models.tokens import Tokens
 from medino.models.vision_transformer import VisionTransformer
+from medino.models.weights_folder import find_heads, find_weights, known_path, known_weights, weights_folder
 
 __all__ = [
     "BACKBONE_VERSION",
+    "KNOWN_WEIGHTS",
     "PRESETS",
     "TARGETS",
     "BackboneConfig",
+    "KnownFile",
+    "KnownWeights",
     "ProjectionHead",
     "Tokens",
     "VisionTransformer",
@@ -22,8 +27,13 @@ __all__ = [
     "backbone_fingerprint",
     "build_backbone",
     "export_backbone",
+    "find_heads",
+    "find_weights",
+    "known_path",
+    "known_weights",
     "load_backbone",
     "merge_lora",
     "resize_position_embedding",
     "save_backbone",
+    "weights_folder",
 ]

@@ -3,23 +3,20 @@
 Nothing is unpickled: `.pth` files are read with `weights_only=True`, which takes tensors and plain containers only.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import json
-import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from safetensors.torch import save_file
 
 from medino.core import InputError, RunFolder, existing_file, read_json, whole_file, write_json
 from medino.models.config import BackboneConfig
 from medino.models.inferred_config import config_from_weights
+from medino.models.known import KnownWeights
 from medino.models.layouts import (
     INTERPOLATIONS,
     Interpolation,
@@ -27,19 +24,14 @@ from medino.models.layouts import (
     is_hugging_face_folder,
     published,
     resizing,
-    unwrapped,
 )
 from medino.models.presets import empty_backbone
+from medino.models.state_files import DIFFERENCES_SHOWN, OWN_MARK, read_state, shown
 from medino.models.vision_transformer import VisionTransformer
+from medino.models.weights_folder import find_weights
 
 BACKBONE_VERSION = 1
 """Schema version of the JSON beside the weights."""
-
-OWN_MARK = "medino_backbone"
-"""In the metadata of medino's own safetensors: such a file is read with its JSON or not at all."""
-
-DIFFERENCES_SHOWN = 3
-"""How many keys an error about unfitting weights names."""
 
 TRAINING_ONLY = ("name", "drop_path", "drop_path_rate", "layerscale_init")
 """Settings that leave the features of given weights as they are, and so stay out of the fingerprint."""
@@ -51,27 +43,35 @@ def load_backbone(
     """Load a backbone, in float32 on the CPU and in evaluation mode.
 
     Args:
-        weights: a run folder; a `.safetensors` written by `save_backbone`, with its `.json` beside it; a file (`.pth`,
-            `.bin`, `.safetensors`) in the layout of Meta (a bare state dict, or a training checkpoint of DINO or
-            DINOv2, whose teacher is taken), Hugging Face or timm; or a folder of Hugging Face's hub. Settings are read
-            from shapes; the number of heads can't be: where no `config.json` tells it, the published models' is taken.
+        weights: a name of `medino.models.KNOWN_WEIGHTS` that `medino weights get` has downloaded; a run folder; a
+            `.safetensors` written by `save_backbone`, with its `.json` beside it; a file (`.pth`, `.bin`,
+            `.safetensors`) in the layout of Meta (a bare state dict, or a training checkpoint of DINO or DINOv2, whose
+            teacher is taken), Hugging Face or timm; or a folder of Hugging Face's hub. Widths and depth are read from
+            shapes. Heads, mean and standard deviation come from the list of known weights or from the folder's JSON;
+            for a file alone they are the published models' and ImageNet's.
         interpolation: whose way to resize the position embedding away from its native grid (see
             `medino.models.layouts.families.resizing`); None follows the family of the file.
         overrides: settings of `BackboneConfig` to use instead of the file's, such as `drop_path_rate`, `num_heads` or
-            `interpolate_offset`.
+            `interpolate_offset`. `mask_token=True` gives weights without one (timm's) a mask token of zeros, as
+            DINOv2's starts.
 
     Raises:
         InputError: the file is missing, can't be read, holds something else, or doesn't fit the settings.
     """
-    path = Path(weights)
+    path, known = find_weights(weights)
     if path.is_dir() and is_hugging_face_folder(path):
         state, config = read_folder(path)
     else:
         path = weights_path(path)
         state, config = read_weights(path)
+    if known is not None:
+        config = as_known(config, known, path)
+        interpolation = interpolation or known.interpolation
     if interpolation is not None:
         config = config.replace(**resizing(checked_interpolation(interpolation), config.num_register_tokens))
     config = with_overrides(config, overrides)
+    if overrides.get("mask_token") and "mask_token" not in state:
+        state = state | {"mask_token": torch.zeros(1, config.embed_dim)}
     backbone = empty_backbone(config)
     check_fit(state, backbone, path)
     backbone.load_state_dict({key: value.float() for key, value in state.items()}, strict=True, assign=True)
@@ -151,57 +151,6 @@ def checked_interpolation(name: Interpolation) -> Interpolation:
     return name
 
 
-def read_state(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
-    """The bare state dict in a file, and whether medino wrote it."""
-    if path.suffix == ".safetensors":
-        state, own = read_safetensors(path)
-        return (state if own else unwrapped(state)), own
-    return read_pickled(path), False
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
-    """The tensors of a safetensors file, and whether it bears medino's mark."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in sorted(file.keys())}
-            return state, OWN_MARK in (file.metadata() or {})
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}); download or copy it again") from error
-
-
-def read_pickled(path: Path) -> dict[str, torch.Tensor]:
-    """The bare state dict in a PyTorch file, without unpickling anything but tensors and plain containers."""
-    try:
-        # DINO v1 keeps its arguments beside its networks, in a Namespace: attributes and nothing that runs.
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged file makes the reader fail in any of a dozen ways.
-        raise InputError(refusal(path, error)) from error
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{path} holds a {type(content).__name__}, not a state dict; give a backbone's weights")
-    content = unwrapped(content)
-    others = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise InputError(
-            f"{path} is not a bare state dict: under {shown(others)} it holds no tensors; "
-            "take the backbone's own state dict out of it and save that"
-        )
-    return {str(key): value for key, value in content.items()}
-
-
-def refusal(path: Path, error: Exception) -> str:
-    """Why a PyTorch file can't be read and what to do, in one line."""
-    refused = re.search(r"(?:GLOBAL|class|Unsupported global:) ((?:\w+\.)+\w+)", str(error))
-    if refused:
-        return (
-            f"{path} holds a Python object ({refused[1]}) beside its tensors, and medino does not unpickle objects, "
-            "which may run code; where you trust the file, save its state dict alone and give that"
-        )
-    # PyTorch's own reason stands between advice on unsafe loading, which is not ours to give.
-    reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0] or type(error).__name__
-    return f"{path} is not a readable PyTorch checkpoint ({reason[:100]}); download it again or give another file"
-
-
 def read_config(path: Path) -> BackboneConfig:
     """The settings in the JSON beside medino's own weights."""
     if not path.is_file():
@@ -219,6 +168,23 @@ def read_config(path: Path) -> BackboneConfig:
         return BackboneConfig(**settings)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not describe a backbone ({error}); restore it or save it again") from error
+
+
+def as_known(config: BackboneConfig, known: KnownWeights, path: Path) -> BackboneConfig:
+    """What a file tells of its network, with what shapes can't tell from the list of known weights.
+
+    Raises:
+        InputError: it is another network.
+    """
+    for name in ("embed_dim", "depth", "patch_size", "num_register_tokens", "ffn_width"):
+        found, expected = getattr(config, name), getattr(known.config, name)
+        if found != expected:
+            raise InputError(
+                f"{path} is not '{known.name}': its {name} is {found} and not {expected}; get the right file with "
+                f"`medino weights get {known.name}`, or keep this one elsewhere"
+            )
+    expected = known.config
+    return config.replace(name=known.name, num_heads=expected.num_heads, mean=expected.mean, std=expected.std)
 
 
 def with_overrides(config: BackboneConfig, overrides: Mapping[str, Any]) -> BackboneConfig:
@@ -247,9 +213,3 @@ def check_fit(state: Mapping[str, torch.Tensor], backbone: VisionTransformer, pa
         f"the weights {path} do not fit the backbone '{backbone.config.name}': "
         f"{'; '.join(differences[:DIFFERENCES_SHOWN])}{rest}; give weights of this network or its settings"
     )
-
-
-def shown(names: list[str]) -> str:
-    """The first few names, quoted."""
-    more = ", ..." if len(names) > DIFFERENCES_SHOWN else ""
-    return ", ".join(f"'{name}'" for name in names[:DIFFERENCES_SHOWN]) + more

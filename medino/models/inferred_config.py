@@ -18,7 +18,7 @@ HEAD_DIM = 64
 def config_from_weights(weights: Published, path: Path) -> BackboneConfig:
     """The settings of the network that published weights belong to.
 
-    The position embedding is resized as the family does it. Networks without a mask token drop paths as DINO v1 does.
+    The position embedding is resized as the family does it. Networks without LayerScale drop paths as DINO v1 does.
 
     Raises:
         InputError: these are not a vision transformer's weights.
@@ -56,7 +56,7 @@ def config_from_weights(weights: Published, path: Path) -> BackboneConfig:
         ffn_layer="swiglufused" if gated else "mlp",
         layerscale_init=1e-5 if "blocks.0.ls1.gamma" in state else None,
         mask_token="mask_token" in state,
-        drop_path="batch_subset" if "mask_token" in state else "per_sample",
+        drop_path="batch_subset" if "blocks.0.ls1.gamma" in state else "per_sample",
         **resizing(weights.family, registers),
     )
     hidden = config.ffn_width if narrow is None else narrow.shape[-1]

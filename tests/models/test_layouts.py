@@ -162,3 +162,19 @@ def test_a_part_of_sharded_weights_that_is_missing_is_named(tmp_path: Path) -> N
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match=r"part of the weights .*model-00001-of-00001.safetensors does not exist"):
         load_backbone(tmp_path)
+
+
+def test_a_folder_tells_the_normalisation_that_its_model_expects(tmp_path: Path) -> None:
+    backbone = scattered(SMALL.replace(mean=(0.5, 0.4, 0.3), std=(0.3, 0.2, 0.1)))
+    export_backbone(backbone, "hf", tmp_path / "hf")
+    assert load_backbone(tmp_path / "hf").config.mean == (0.5, 0.4, 0.3)
+    (tmp_path / "timm").mkdir()
+    export_backbone(backbone, "timm", tmp_path / "timm" / "model.safetensors")
+    config: dict[str, Any] = {"architecture": "vit", "model_args": {"num_heads": 4}, "pretrained_cfg": {}}
+    config["pretrained_cfg"] = {"mean": [0.7, 0.5, 0.7], "std": [0.2, 0.2, 0.1]}
+    (tmp_path / "timm" / "config.json").write_text(json.dumps(config))
+    found = load_backbone(tmp_path / "timm").config
+    assert (found.mean, found.std, found.num_heads) == ((0.7, 0.5, 0.7), (0.2, 0.2, 0.1), 4)
+    (tmp_path / "hf" / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": [1]}')
+    with pytest.raises(InputError, match=r"preprocessor_config.json gives no mean and standard deviation of three"):
+        load_backbone(tmp_path / "hf")
