@@ -90,9 +90,7 @@ def test_a_path_goes_before_a_name(tiny: KnownWeights, tmp_path: Path, monkeypat
 
 
 def test_weights_that_are_not_here_are_told_how_to_get(tiny: KnownWeights) -> None:
-    with pytest.raises(
-        InputError, match=r"'tiny-one' are not in .*tiny-one; get them with `medino weights get"
-    ):
+    with pytest.raises(InputError, match=r"'tiny-one' are not in .*tiny-one; get them with `medino weights get"):
         load_backbone("tiny-one")
     with pytest.raises(InputError, match=r"no weights are called so; did you mean dinov2_vits14.*weights list` lists"):
         load_backbone("dinov2_vits41")
