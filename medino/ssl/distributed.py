@@ -1,5 +1,6 @@
 """Collectives that work with and without a process group: alone, a process is the whole world."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -44,6 +45,17 @@ def all_reduce_mean(tensor: torch.Tensor) -> torch.Tensor:
 def all_reduce_max(tensor: torch.Tensor) -> torch.Tensor:
     """Largest value over all processes, element by element, without gradients."""
     return all_reduce(tensor, dist.ReduceOp.MAX)
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Average over all processes, in place, the gradients of the parameters that have one; all must have the same."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not in_process_group() or not gradients:
+        return
+    # One collective for all of them.
+    averaged = all_reduce_mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    for gradient, part in zip(gradients, averaged.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def all_processes_agree(condition: bool, device: torch.device) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,8 +15,9 @@ from medino.core import InputError, torch_generator
 from medino.models import BackboneConfig, backbone_fingerprint, merge_lora
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import RunCheckpoint
-from medino.ssl.distributed import all_processes_agree, all_reduce_mean
-from medino.ssl.monitors import teacher_health
+from medino.ssl.distributed import all_processes_agree, all_reduce_mean, average_gradients
+from medino.ssl.heads_first import BackboneRelease, HeadsFirst, heads_first_from, held
+from medino.ssl.monitors import Watch, teacher_health
 from medino.ssl.networks import build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_groups, parameter_rules, set_step_settings
@@ -50,6 +52,8 @@ class DINOv2(pl.LightningModule):
         backbone_settings: settings of `BackboneConfig` that differ from the preset or the file.
         strategy: what of the backbone learns: `Full` (None), `LoRA`, `ExPLoRA` or `Freeze`, in YAML by `class_path` and
             `init_args`.
+        heads_first: hold the backbone until the heads have learnt (`HeadsFirst`, in YAML its settings, {} for the
+            defaults); None: all learn from the first step on.
         objective: "dinov2", or "dino" for DINO v1 (see `DINO_V1`).
         drop_path_rate: stochastic depth of the student.
         prototypes: outputs of the DINO head.
@@ -96,6 +100,7 @@ class DINOv2(pl.LightningModule):
         weights: str | None = None,
         backbone_settings: dict[str, Any] | None = None,
         strategy: Strategy | dict[str, Any] | None = None,
+        heads_first: HeadsFirst | dict[str, Any] | None = None,
         objective: Objective = "dinov2",
         drop_path_rate: float = 0.3,  # long 0.4, DINO v1 0.1
         prototypes: int = 65536,  # long 131072
@@ -132,9 +137,11 @@ class DINOv2(pl.LightningModule):
     ) -> None:
         super().__init__()
         # A path can name people, and the checkpoint holds the weights themselves.
-        self.save_hyperparameters(ignore=["weights", "strategy"])
+        self.save_hyperparameters(ignore=["weights", "strategy", "heads_first"])
+        heads_first = heads_first_from(heads_first)
         # Plain, so that a checkpoint is read without unpickling.
         self.save_hyperparameters({"strategy": plain(strategy_from(strategy))})
+        self.save_hyperparameters({"heads_first": None if heads_first is None else dataclasses.asdict(heads_first)})
         self.automatic_optimization = False
         check_settings(self.hparams)
         student = build_student(self.hparams, weights)
@@ -149,6 +156,7 @@ class DINOv2(pl.LightningModule):
             ibot_weight=ibot_weight,
             koleo_weight=koleo_weight,
         )
+        self.release = None if heads_first is None else BackboneRelease(heads_first)
         self.schedules: Schedules | None = None
         self.next_step = 0
         self.skipped_steps = 0
@@ -162,8 +170,8 @@ class DINOv2(pl.LightningModule):
     # Before training
 
     def configure_callbacks(self) -> list[Callback]:
-        """What writes the run folder, unless the trainer already has it."""
-        ours = [RunRecorder(), RunCheckpoint(self.hparams["checkpoint_every_n_steps"])]
+        """What watches the run and writes its folder, unless the trainer already has it."""
+        ours = [Watch(), RunRecorder(), RunCheckpoint(self.hparams["checkpoint_every_n_steps"])]
         present = {type(callback) for callback in getattr(self.trainer, "callbacks", [])}
         return [callback for callback in ours if type(callback) not in present]
 
@@ -178,7 +186,11 @@ class DINOv2(pl.LightningModule):
             raise InputError(f"precision {precision} overflows in these losses; use bf16-mixed or 32-true")
         if self.trainer.max_steps < 1:
             raise InputError("the number of training steps is not set; set trainer.max_steps")
-        self.schedules = self.make_schedules(self.trainer.max_steps, self.scaled_learning_rate())
+        total_steps = self.trainer.max_steps
+        self.schedules = self.make_schedules(total_steps, self.scaled_learning_rate())
+        if self.release is not None:
+            warmup_steps = round(self.hparams["warmup"] * total_steps)
+            self.release.begin(total_steps, max(warmup_steps, self.schedules.frozen_last_layer_steps))
 
     def scaled_learning_rate(self) -> float:
         """The peak learning rate for the batch of all processes; says how it came about."""
@@ -223,26 +235,63 @@ class DINOv2(pl.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         set_step_settings(
-            optimizer.optimizer, settings.learning_rate, settings.last_layer_learning_rate, settings.weight_decay
+            optimizer.optimizer,
+            settings.learning_rate,
+            settings.last_layer_learning_rate,
+            settings.weight_decay,
+            1.0 if self.release is None else self.release.multiplier(batch.step),
         )
         optimizer.zero_grad()
-        drop_path = torch_generator(self.hparams["seed"], "drop_path", batch.step, batch.first_position)
-        losses = self.core.compute_losses(batch, settings.teacher_temperature, drop_path)
         self.next_step = batch.step + 1
-        if not all_processes_agree(bool(losses.total.isfinite()), self.device):
+        losses = self._losses_and_gradients(batch, settings)
+        if losses is None:
             return self._skip(batch, "the loss is not finite")
-        self.manual_backward(losses.total)
         norms = clip_gradients(self.core.student_parts, self.hparams["clip_norm"], each_parameter=self.is_dino_v1)
         if not all_processes_agree(all(bool(norm.isfinite()) for norm in norms.values()), self.device):
             return self._skip(batch, "a gradient is not finite")
         if self.is_dino_v1 and self.schedules.last_layer_is_frozen(batch.step):
             self.core.drop_last_layer_gradients()
         optimizer.step()
-        self.core.update_teacher(settings.momentum)
+        self.core.update_teacher(settings.momentum, self.backbone_is_held)
         self.core.update_centers(losses)
         self.nonfinite_in_a_row = 0
         self._log_step(batch, settings, losses, norms)
+        self._release_backbone(batch.step, losses)
         return {"loss": losses.total}
+
+    @property
+    def backbone_is_held(self) -> bool:
+        """Whether the backbone is held, as the heads learn first."""
+        return self.release is not None and self.release.is_held
+
+    def _losses_and_gradients(self, batch: PretrainingBatch, settings: StepSettings) -> StepLosses | None:
+        """What a batch gives, its gradients left in the student; None, and no gradients, where it is not finite."""
+        drop_path = torch_generator(self.hparams["seed"], "drop_path", batch.step, batch.first_position)
+        with ExitStack() as stack:
+            if self.release is not None and self.release.is_held:
+                stack.enter_context(held(self.core.student.backbone, self.release.settings.mask_token))
+                # Data parallel training would wait for gradients of the backbone.
+                stack.enter_context(self._without_gradient_exchange())
+            losses = self.core.compute_losses(batch, settings.teacher_temperature, drop_path, self.backbone_is_held)
+            if not all_processes_agree(bool(losses.total.isfinite()), self.device):
+                return None
+            self.manual_backward(losses.total)
+        if self.backbone_is_held:
+            average_gradients(self.core.student.parameters())
+        return losses
+
+    def _without_gradient_exchange(self) -> AbstractContextManager[None]:
+        """Within it, a backward pass leaves each process its own gradients."""
+        block = getattr(self.trainer.strategy, "block_backward_sync", None)
+        return nullcontext() if block is None else block()
+
+    def _release_backbone(self, step: int, losses: StepLosses) -> None:
+        """Release the backbone where the heads have learnt what they can, on all processes alike."""
+        if self.release is None or not self.release.is_held:
+            return
+        reason = self.release.note(step, float(all_reduce_mean(losses.cross_entropy)))
+        if reason is not None:
+            rank_zero_info(f"backbone released at step {step + 1}: {reason}")
 
     @property
     def is_dino_v1(self) -> bool:
@@ -288,6 +337,9 @@ class DINOv2(pl.LightningModule):
             **{f"gradient_norm/{name}": norm for name, norm in norms.items()},
             "skipped_steps": float(self.skipped_steps),
         }
+        if self.release is not None:
+            rate = settings.learning_rate * self.release.multiplier(batch.step)
+            values["schedule/backbone_learning_rate"] = rate
         if (batch.step + 1) % getattr(self.trainer, "log_every_n_steps", 1) == 0:
             values |= {f"teacher/{name}": value for name, value in teacher_health(losses).items()}
         self.log_dict(values, batch_size=batch.batch_size)
@@ -303,6 +355,8 @@ class DINOv2(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep where the run is, and the backbone's settings, so that the checkpoint loads without the weights file."""
         checkpoint["medino"] = {name: getattr(self, name) for name in COUNTERS}
+        if self.release is not None:
+            checkpoint["medino"]["heads_first"] = self.release.state()
         settings = {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self.backbone_config).items()
@@ -316,3 +370,5 @@ class DINOv2(pl.LightningModule):
         """Go on where the run was."""
         for name in COUNTERS:
             setattr(self, name, checkpoint["medino"][name])
+        if self.release is not None:
+            self.release.restore(checkpoint["medino"]["heads_first"])

@@ -21,12 +21,14 @@ class ParameterRule:
         lr_multiplier: times the learning rate of the step.
         wd_multiplier: times the weight decay of the step; 0 or 1.
         is_last_layer: whether it belongs to a head's prototypes, which are held at first.
+        in_backbone: whether it belongs to the backbone and not to what learns with the heads, as the mask token does.
     """
 
     name: str
     lr_multiplier: float
     wd_multiplier: float
     is_last_layer: bool
+    in_backbone: bool
 
 
 def parameter_rules(
@@ -60,9 +62,15 @@ def parameter_rules(
                 lr_multiplier=multiplier,
                 wd_multiplier=1.0 if _is_decayed(name, parameter, objective) else 0.0,
                 is_last_layer="last_layer" in name,
+                in_backbone=is_in_backbone(name),
             )
         )
     return rules
+
+
+def is_in_backbone(name: str) -> bool:
+    """Whether a network's parameter belongs to its backbone; the mask token, which learns with the heads, does not."""
+    return name.startswith("backbone.") and not name.endswith("mask_token")
 
 
 def layer_id(name: str, depth: int) -> int:
@@ -82,9 +90,9 @@ def _is_decayed(name: str, parameter: nn.Parameter, objective: Objective) -> boo
 def optimizer_groups(network: nn.Module, rules: Iterable[ParameterRule]) -> list[dict[str, Any]]:
     """AdamW's parameter groups: parameters with equal multipliers share one, which is faster than one for each."""
     parameters = dict(network.named_parameters())
-    groups: dict[tuple[float, float, bool], dict[str, Any]] = {}
+    groups: dict[tuple[float, float, bool, bool], dict[str, Any]] = {}
     for rule in rules:
-        key = (rule.lr_multiplier, rule.wd_multiplier, rule.is_last_layer)
+        key = (rule.lr_multiplier, rule.wd_multiplier, rule.is_last_layer, rule.in_backbone)
         group = groups.setdefault(
             key,
             {
@@ -92,6 +100,7 @@ def optimizer_groups(network: nn.Module, rules: Iterable[ParameterRule]) -> list
                 "lr_multiplier": rule.lr_multiplier,
                 "wd_multiplier": rule.wd_multiplier,
                 "is_last_layer": rule.is_last_layer,
+                "in_backbone": rule.in_backbone,
             },
         )
         group["params"].append(parameters[rule.name])
@@ -99,11 +108,25 @@ def optimizer_groups(network: nn.Module, rules: Iterable[ParameterRule]) -> list
 
 
 def set_step_settings(
-    optimizer: torch.optim.Optimizer, learning_rate: float, last_layer_learning_rate: float, weight_decay: float
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    last_layer_learning_rate: float,
+    weight_decay: float,
+    backbone_multiplier: float = 1.0,
 ) -> None:
-    """Give each of `optimizer_groups`' groups the step's learning rate and weight decay, times its multipliers."""
+    """Give each of `optimizer_groups`' groups the step's learning rate and weight decay, times its multipliers.
+
+    Args:
+        optimizer: whose groups are `optimizer_groups`'.
+        learning_rate: of the step.
+        last_layer_learning_rate: of the heads' prototypes.
+        weight_decay: of the step.
+        backbone_multiplier: times the learning rate of the backbone, besides.
+    """
     for group in optimizer.param_groups:
         rate = last_layer_learning_rate if group["is_last_layer"] else learning_rate
+        if group["in_backbone"]:
+            rate *= backbone_multiplier
         group["lr"] = rate * group["lr_multiplier"]
         group["weight_decay"] = weight_decay * group["wd_multiplier"]
 

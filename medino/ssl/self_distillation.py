@@ -9,12 +9,16 @@ from torch import nn
 
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
+from medino.ssl.heads_first import held_tokens
 from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss
 from medino.ssl.networks import Network
-from medino.ssl.parameter_groups import Objective
+from medino.ssl.parameter_groups import Objective, is_in_backbone
 
 Centering = Literal["centering", "sinkhorn_knopp"]
 """How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
+
+CROSS_ENTROPIES = ("dino_local", "dino_global", "ibot")
+"""The loss terms in which the student answers the teacher."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class StepLosses:
     def total(self) -> torch.Tensor:
         """The loss."""
         return torch.stack(list(self.terms.values())).sum()
+
+    @property
+    def cross_entropy(self) -> torch.Tensor:
+        """The part of the loss in which the student answers the teacher, without regularisers."""
+        return torch.stack([term for name, term in self.terms.items() if name in CROSS_ENTROPIES]).sum()
 
 
 class SelfDistillation(nn.Module):
@@ -94,7 +103,11 @@ class SelfDistillation(nn.Module):
         return dict(self.student.named_children())
 
     def compute_losses(
-        self, batch: PretrainingBatch, teacher_temperature: float, generator: torch.Generator | None = None
+        self,
+        batch: PretrainingBatch,
+        teacher_temperature: float,
+        generator: torch.Generator | None = None,
+        backbone_is_held: bool = False,
     ) -> StepLosses:
         """The loss terms of a batch. Changes no state.
 
@@ -102,6 +115,7 @@ class SelfDistillation(nn.Module):
             batch: crops and masks.
             teacher_temperature: of this step.
             generator: draws the student's drop path.
+            backbone_is_held: both backbones are still the same, and the student's is within `heads_first.held`.
         """
         masks = batch.masks if self.objective == "dinov2" else None
         with torch.no_grad():
@@ -115,11 +129,14 @@ class SelfDistillation(nn.Module):
             }
             means = {name: global_mean(teacher_logits[name]) for name in self.centers}
 
-        crops, crop_masks = [batch.global_crops], [masks]
-        if len(batch.local_crops):
-            crops.append(batch.local_crops)
-            crop_masks.append(None)
-        student_tokens = self.student.backbone.forward_crops(crops, crop_masks, generator)
+        if backbone_is_held:
+            student_tokens = held_tokens(self.student.backbone, batch, masks, teacher_tokens)
+        else:
+            crops, crop_masks = [batch.global_crops], [masks]
+            if len(batch.local_crops):
+                crops.append(batch.local_crops)
+                crop_masks.append(None)
+            student_tokens = self.student.backbone.forward_crops(crops, crop_masks, generator)
         class_tokens = torch.cat([tokens.class_token for tokens in student_tokens])
         student_global, student_local = self.student.dino_head(class_tokens).tensor_split([2 * batch.batch_size])
         local_term, global_term = dino_losses(
@@ -148,10 +165,15 @@ class SelfDistillation(nn.Module):
         return sinkhorn_knopp(logits, temperature)
 
     @torch.no_grad()
-    def update_teacher(self, momentum: float) -> None:
-        """Move every parameter of the teacher, heads included: `momentum * teacher + (1 - momentum) * student`."""
-        for teacher, student in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            if teacher is not student:
+    def update_teacher(self, momentum: float, backbone_is_held: bool = False) -> None:
+        """Move every parameter of the teacher, heads included: `momentum * teacher + (1 - momentum) * student`.
+
+        Args:
+            momentum: of this step.
+            backbone_is_held: leave the backbone out, to the bit: the average of equal numbers can round to another.
+        """
+        for (name, student), teacher in zip(self.student.named_parameters(), self.teacher.parameters(), strict=True):
+            if teacher is not student and not (backbone_is_held and is_in_backbone(name)):
                 teacher.mul_(momentum).add_(student, alpha=1 - momentum)
 
     def update_centers(self, losses: StepLosses) -> None:
