@@ -1,9 +1,6 @@
 """Multinomial logistic regression with an L2 penalty, the fits of many episodes at once.
 
-The features are centred by the support's mean and divided by one number, the root mean square distance from it, so that
-a strength of regularisation means the same for every backbone. The solution lies in the span of the support, so a
-fit has at most as many dimensions as there are support vectors; the fits of all episodes, folds and strengths run as
-one batch, preconditioned by Bohning's bound on the Hessian.
+All episodes, folds and strengths of regularisation run as one batch in the span of their support sets (see `Span`).
 
 C, the weight of the summed loss against half the squared weights (scikit-learn's C), is chosen on the support set
 alone: by the loss of left-out folds. With one shot a class nothing can be left out, and C is 1.
@@ -13,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from medino.probes.lbfgs import minimise
+from medino.probes.newton import minimise_logistic
+from medino.probes.span import Span
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 """The values of C that are tried, for features of mean square length 1."""
@@ -23,11 +21,11 @@ STRENGTH_AT_ONE_SHOT = 1.0
 FOLDS = 5
 """Folds of the support set, at most; with fewer shots each fold leaves out one unit a class."""
 
-NUMBERS_AT_ONCE = 2_000_000
-"""Parameters or logits of one batch of fits; some thirty arrays of them are in memory together."""
+NUMBERS_AT_ONCE = 250_000
+"""Parameters or logits of one batch of fits: some twenty arrays of them, which is what a processor's cache holds."""
 
-CHOOSING_TOLERANCE, FINAL_TOLERANCE = 1e-3, 1e-8
-"""How far the gradient has to fall, for the fits that only choose C and for the last one."""
+CHOOSING_TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-10
+"""Largest share that a loss may lie above its minimum, for the fits that only choose C and for the last one."""
 
 
 def logistic(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, num_classes: int) -> np.ndarray:
@@ -42,53 +40,34 @@ def logistic(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, num_
     Returns:
         (E, Q, C) probabilities.
     """
-    fits = len(STRENGTHS) * FOLDS * num_classes
-    numbers = fits * max(support.shape[1], min(support.shape[1:]) + 1)
-    at_once = max(1, NUMBERS_AT_ONCE // numbers)
     labels = torch.from_numpy(np.asarray(classes, dtype=np.int64))
     targets = F.one_hot(labels, num_classes).double()
+    everything = torch.ones(1, len(targets), dtype=torch.float64)
+    at_once = episodes_at_once(support.shape, len(STRENGTHS) * FOLDS * num_classes)
     results = []
     for start in range(0, len(support), at_once):
-        known, unknown = principal_coordinates(support[start : start + at_once], queries)
-        strengths = choose_strength(known, targets)
-        weights = fit_logistic(known, targets, strengths[:, None], torch.ones(1, len(targets), dtype=torch.float64))
-        results.append(torch.softmax(torch.einsum("eqp,ekp->eqk", unknown, weights[:, 0]), dim=-1))
+        span = Span.of(support[start : start + at_once])
+        strengths = choose_strength(span.coordinates, targets)
+        weights = fit_logistic(span.coordinates, targets, strengths[:, None], everything)
+        results.append(torch.softmax(span.outputs(queries, weights[:, 0]).mT, dim=-1))
     return torch.cat(results).numpy()
 
 
-def principal_coordinates(support: np.ndarray, queries: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors along the principal axes of each episode's centred and scaled support, with a last column of ones.
+def episodes_at_once(support: tuple[int, ...], outputs: int) -> int:
+    """How many episodes to fit together.
 
     Args:
-        support: (E, S, D).
-        queries: (Q, D).
-
-    Returns:
-        (E, S, r + 1) and (E, Q, r + 1), r the smaller of S and D.
+        support: the shape (E, S, D) of their support sets.
+        outputs: linear functions that are fitted in each.
     """
-    vectors = torch.from_numpy(np.asarray(support, dtype=np.float64))
-    centre = vectors.mean(dim=1, keepdim=True)
-    vectors = vectors - centre
-    scale = (vectors**2).sum(dim=2).mean(dim=1).sqrt()[:, None, None]
-    scale = torch.where(scale > 0, scale, 1.0)
-    vectors = vectors / scale
-    unknown = (torch.from_numpy(np.asarray(queries, dtype=np.float64)) - centre) / scale
-    if vectors.shape[1] <= vectors.shape[2]:
-        squares, sides = torch.linalg.eigh(vectors @ vectors.mT)
-        # Axes along which the support has no extent carry no weight; their direction is rounding.
-        present = squares > 1e-10 * squares[:, -1:].clamp_min(1e-300)
-        inverse = torch.where(present, squares.clamp_min(1e-300).rsqrt(), 0.0)
-        axes = vectors.mT @ (sides * inverse[:, None, :])
-    else:
-        _, axes = torch.linalg.eigh(vectors.mT @ vectors)
-    return F.pad(vectors @ axes, (0, 1), value=1.0), F.pad(unknown @ axes, (0, 1), value=1.0)
+    return max(1, NUMBERS_AT_ONCE // (outputs * max(support[1], min(support[1:]) + 1)))
 
 
 def choose_strength(support: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The C of least cross-entropy on left-out folds of the support set; the smallest such C.
 
     Args:
-        support: (E, S, P) as `principal_coordinates` gives them.
+        support: (E, S, P) coordinates in their span.
         targets: (S, K) one-hot classes; within a class the order decides the fold.
 
     Returns:
@@ -118,34 +97,13 @@ def fit_logistic(
     """Minimise `C * sum of cross-entropies + ||weights||^2 / 2`, M fits for each of E episodes.
 
     Args:
-        support: (E, S, P) float64; the last column is 1, for the intercept, which is not penalised.
+        support: (E, S, P) coordinates in their span.
         targets: (S, K) one-hot classes.
         strengths: (E, M) the C of each fit.
         included: (M, S) 1 where a fit uses a vector, 0 where it leaves it out.
-        tolerance: share of the first gradient at which a fit is done.
+        tolerance: largest share that the loss may lie above its minimum.
 
     Returns:
         (E, M, K, P) weights.
     """
-    episodes, vectors, size = support.shape
-    fits, classes = strengths.shape[1], targets.shape[1]
-    penalty = torch.ones(size, dtype=support.dtype)
-    penalty[-1] = 0
-    # A softmax's cross-entropy has a Hessian of at most 1/2 in the logits (Bohning 1992).
-    bound = penalty + strengths[:, :, None] * (support**2).sum(dim=1)[:, None, :] / 2
-    scale = bound.rsqrt()[:, :, None, :]
-    weight = (strengths[:, :, None] * included)[..., None]
-
-    def evaluate(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        weights = points.reshape(episodes, fits, classes, size) * scale
-        logits = torch.bmm(support, weights.reshape(episodes, fits * classes, size).mT)
-        logits = logits.reshape(episodes, vectors, fits, classes).transpose(1, 2)
-        log_shares = F.log_softmax(logits, dim=-1)
-        loss = -(weight * targets * log_shares).sum(dim=(2, 3)) + (penalty * weights**2).sum(dim=(2, 3)) / 2
-        residual = (weight * (log_shares.exp() - targets)).transpose(1, 2)
-        gradient = torch.bmm(residual.reshape(episodes, vectors, fits * classes).mT, support)
-        gradient = (gradient.reshape(episodes, fits, classes, size) + penalty * weights) * scale
-        return loss.flatten(), gradient.reshape(episodes * fits, classes * size)
-
-    start = torch.zeros(episodes * fits, classes * size, dtype=support.dtype)
-    return minimise(evaluate, start, tolerance).reshape(episodes, fits, classes, size) * scale
+    return minimise_logistic(support, targets, strengths[:, None, :] * included.T, tolerance)

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
 from medino.probes import logistic
-from medino.probes.logistic import STRENGTHS, choose_strength, fit_logistic, principal_coordinates
+from medino.probes.logistic import STRENGTHS, choose_strength, fit_logistic
+from medino.probes.span import Span
 
 
 def _problem(shots: int, dimensions: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def _scaled(support: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def test_probabilities_are_scikit_learns(shots: int, dimensions: int, classes: int) -> None:
     support, labels, queries = _problem(shots, dimensions, classes)
     scores = logistic(support, labels, queries, classes)
-    known, _ = principal_coordinates(support, queries)
+    known = Span.of(support).coordinates
     strengths = choose_strength(known, F.one_hot(torch.from_numpy(labels), classes).double())
     for episode, vectors in enumerate(support):
         strength = float(strengths[episode])
@@ -42,8 +43,8 @@ def test_probabilities_are_scikit_learns(shots: int, dimensions: int, classes: i
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_the_objective_is_not_above_scikit_learns(strength: float) -> None:
-    support, labels, queries = _problem(8, 40)
-    known, _ = principal_coordinates(support[:1], queries)
+    support, labels, _ = _problem(8, 40)
+    known = Span.of(support[:1]).coordinates
     targets = F.one_hot(torch.from_numpy(labels), 3).double()
     weights = fit_logistic(known, targets, torch.tensor([[strength]]).double(), torch.ones(1, len(labels)).double())
     peer = LogisticRegression(C=strength, tol=1e-12, max_iter=50000).fit(known[0, :, :-1].numpy(), labels)
@@ -58,8 +59,8 @@ def test_the_objective_is_not_above_scikit_learns(strength: float) -> None:
 
 
 def test_strength_is_chosen_by_the_loss_of_left_out_folds() -> None:
-    support, labels, queries = _problem(5, 30)
-    known, _ = principal_coordinates(support, queries)
+    support, labels, _ = _problem(5, 30)
+    known = Span.of(support).coordinates
     chosen = choose_strength(known, F.one_hot(torch.from_numpy(labels), 3).double())
     for episode in range(len(support)):
         vectors, fold = known[episode, :, :-1].numpy(), np.tile(np.arange(5), 3)
