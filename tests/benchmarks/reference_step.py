@@ -1,9 +1,9 @@
 """The yardstick: a DINOv2 step as the recipe's formulas read, one after the other, eager, nothing packed or chunked.
 
-Crop sizes go through the network one after the other, drop path runs subsets of the batch, the losses see full logits and loop
-over pairs of views, AdamW and the teacher's average are PyTorch's defaults. Attention is PyTorch's fused one, which stands for
-the reference's memory-efficient attention. Parameter names are the published ones, so that both steps start from one
-state. `tests/ssl/test_reference_step.py` holds it to the golden numbers.
+Crop sizes go through the network one after the other, drop path runs subsets of the batch, the losses see full logits
+and loop over pairs of views, AdamW and the teacher's average are PyTorch's defaults. Attention is PyTorch's fused one,
+which stands for the reference's memory-efficient attention. Parameter names are the published ones, so that both steps
+start from one state. `tests/ssl/test_reference_step.py` holds it to the golden numbers.
 """
 
 from collections.abc import Callable, Sequence
