@@ -12,7 +12,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info
 
 from medino.core import InputError, torch_generator
-from medino.models import BackboneConfig, backbone_fingerprint, merge_lora
+from medino.models import BackboneConfig, Interpolation, backbone_fingerprint, merge_lora
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import RunCheckpoint
 from medino.ssl.distributed import all_processes_agree, all_reduce_mean, average_gradients
@@ -25,6 +25,7 @@ from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, make_schedules
 from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
 from medino.ssl.settings import LearningRateScaling, check_settings, scaled_learning_rate
+from medino.ssl.starting_heads import head_settings, starting_heads
 from medino.ssl.strategies import Strategy, plain, strategy_from
 
 EXPECTED = (
@@ -47,8 +48,12 @@ class DINOv2(pl.LightningModule):
 
     Args:
         backbone: name of a preset of `medino.models.PRESETS`; ignored where `weights` are given.
-        weights: file to start from, a safetensors or .pth of medino or Meta, whose settings come with it; None: from
-            scratch.
+        weights: what to start from: a name of known weights, a file or folder in the layout of medino, Meta, Hugging
+            Face or timm, or a run's folder; its settings come with it. None: from scratch.
+        heads: projection heads to start from: a name, a file (RAD-DINO's, a full checkpoint of DINO or DINOv2) or a
+            run's folder; their widths come with them. None: untrained.
+        interpolation: whose way to resize the position embedding of `weights`: "meta", "hf" or "timm"; None follows
+            the family of the file.
         backbone_settings: settings of `BackboneConfig` that differ from the preset or the file.
         strategy: what of the backbone learns: `Full` (None), `LoRA`, `ExPLoRA` or `Freeze`, in YAML by `class_path` and
             `init_args`.
@@ -98,6 +103,8 @@ class DINOv2(pl.LightningModule):
         self,
         backbone: str = "mini",
         weights: str | None = None,
+        heads: str | None = None,
+        interpolation: Interpolation | None = None,
         backbone_settings: dict[str, Any] | None = None,
         strategy: Strategy | dict[str, Any] | None = None,
         heads_first: HeadsFirst | dict[str, Any] | None = None,
@@ -137,14 +144,17 @@ class DINOv2(pl.LightningModule):
     ) -> None:
         super().__init__()
         # A path can name people, and the checkpoint holds the weights themselves.
-        self.save_hyperparameters(ignore=["weights", "strategy", "heads_first"])
+        self.save_hyperparameters(ignore=["weights", "heads", "strategy", "heads_first"])
         heads_first = heads_first_from(heads_first)
         # Plain, so that a checkpoint is read without unpickling.
         self.save_hyperparameters({"strategy": plain(strategy_from(strategy))})
         self.save_hyperparameters({"heads_first": None if heads_first is None else dataclasses.asdict(heads_first)})
         self.automatic_optimization = False
+        published = None if heads is None else starting_heads(heads)
+        if published is not None:
+            self.save_hyperparameters(head_settings(published, self.hparams, DINOv2))
         check_settings(self.hparams)
-        student = build_student(self.hparams, weights)
+        student = build_student(self.hparams, weights, published)
         self.start_fingerprints = {"backbone_before": backbone_fingerprint(merge_lora(student.backbone))}
         self.core = SelfDistillation(
             student,

@@ -7,7 +7,15 @@ from typing import Any
 from torch import nn
 
 from medino.core import InputError, torch_generator
-from medino.models import PRESETS, BackboneConfig, ProjectionHead, VisionTransformer, build_backbone, load_backbone
+from medino.models import (
+    PRESETS,
+    BackboneConfig,
+    ProjectionHead,
+    PublishedHeads,
+    VisionTransformer,
+    build_backbone,
+    load_backbone,
+)
 from medino.ssl.strategies import strategy_from
 
 
@@ -35,26 +43,31 @@ class Network(nn.Module):
         return self.ibot_head if "ibot_head" in self._modules else self.dino_head
 
 
-def build_student(settings: Mapping[str, Any], weights: str | None) -> Network:
+def build_student(settings: Mapping[str, Any], weights: str | None, heads: PublishedHeads | None = None) -> Network:
     """The network that student and teacher start from.
 
     Args:
         settings: the hyperparameters of `DINOv2`.
-        weights: file of the backbone to start from; untrained if None.
+        weights: name or path of the backbone to start from; untrained if None.
+        heads: published heads to start from, whose widths the settings have; untrained where there are none.
 
     Raises:
-        InputError: a setting is unknown, the weights or the strategy don't fit, or the backbone can't mask patches.
+        InputError: a setting is unknown, the weights, the heads or the strategy don't fit, or the backbone can't mask
+            patches.
     """
     changes = {**(settings["backbone_settings"] or {}), "drop_path_rate": settings["drop_path_rate"]}
     # JSON and YAML have lists only.
     changes |= {name: tuple(changes[name]) for name in ("mean", "std") if name in changes}
     backbone = (
-        load_backbone(weights, **changes)
+        load_backbone(weights, settings["interpolation"], **changes)
         if weights is not None
         else build_backbone(configure_backbone(settings["backbone"], changes), seed=settings["seed"])
     )
     if settings["objective"] == "dinov2" and not backbone.config.mask_token:
-        raise InputError("this backbone has no mask token, which the dinov2 objective needs; set objective to dino")
+        raise InputError(
+            "this backbone has no mask token, which the dinov2 objective needs; set mask_token to true in "
+            "backbone_settings to start one from zeros, as DINOv2 did, or objective to dino"
+        )
     strategy_from(settings["strategy"]).prepare(backbone, torch_generator(settings["seed"], "adapters"))
     if settings["objective"] == "dino" and backbone.mask_token is not None:
         # Nothing is masked, and data parallel training refuses parameters that never get a gradient.
@@ -71,12 +84,20 @@ def build_student(settings: Mapping[str, Any], weights: str | None) -> Network:
             generator=torch_generator(settings["seed"], purpose),
         )
 
+    for name, published in () if heads is None else (("DINO", heads.dino), ("iBOT", heads.ibot)):
+        if published is not None and published.in_dim != backbone.config.embed_dim:
+            raise InputError(
+                f"the {name} head given takes tokens of width {published.in_dim}, and the backbone's have "
+                f"{backbone.config.embed_dim}; give the heads that were published with these weights"
+            )
     prototypes, bottleneck = settings["prototypes"], settings["head_bottleneck_dim"]
-    dino_head = head("dino_head", prototypes, bottleneck)
+    dino_head = head("dino_head", prototypes, bottleneck) if heads is None else heads.dino.build(settings["fixed_gain"])
     if not settings["separate_ibot_head"] or settings["objective"] == "dino":
         return Network(backbone, dino_head)
-    ibot_head = head(
-        "ibot_head", settings["ibot_prototypes"] or prototypes, settings["ibot_bottleneck_dim"] or bottleneck
+    ibot_head = (
+        head("ibot_head", settings["ibot_prototypes"] or prototypes, settings["ibot_bottleneck_dim"] or bottleneck)
+        if heads is None or heads.ibot is None
+        else heads.ibot.build(settings["fixed_gain"])
     )
     return Network(backbone, dino_head, ibot_head)
 
