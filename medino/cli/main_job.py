@@ -15,7 +15,15 @@ from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_c
 from medino.cli.contact_sheet import write_contact_sheet
 from medino.cli.pipeline import Stages, labelled_rows
 from medino.cli.scan import show_summary
-from medino.cli.settling import Plan, Settled, settle_data, settle_shots, settle_start
+from medino.cli.settling import (
+    Plan,
+    Settled,
+    settle_data,
+    settle_probe,
+    settle_shots,
+    settle_start,
+    settle_training,
+)
 from medino.cli.trainer import write_config
 from medino.core import InputError, RunFolder, patients_seen_by
 from medino.data.workers import Workers
@@ -100,10 +108,13 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     settings = {"source": dataclasses.asdict(source), "plan": dataclasses.asdict(plan)}
     check_same_settings(run, settings)
     settled = Settled()
-    start, module = settle_start(settled, plan)
-    manifest = make_cohort(run, source, plan.seed, start.config.patch_size)
+    config, given = settle_start(settled, plan)
+    manifest = make_cohort(run, source, plan.seed, config.patch_size)
     show_summary(manifest)
-    data, steps = settle_data(settled, plan, manifest, start.config)
+    data, steps = settle_data(settled, plan, manifest, config)
+    images = int((manifest.column("split") == "train").sum())
+    start, module = settle_training(settled, plan, given, config, data, images, steps)
+    settle_probe(settled, plan, manifest)
     module |= {"seed": plan.seed, "checkpoint_every_n_steps": max(1, steps // CHECKPOINTS)}
     study = None
     if has_labels(manifest):
@@ -113,10 +124,10 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
         study.check(labelled)
     classes = mask_classes(manifest, source) if has_masks(manifest) else None
     show_settings(settled, study is not None, classes is not None)
-    write_config(run, {**settings, "settled": {choice.name: choice.value for choice in settled.choices}})
+    write_config(run, {**settings, "settled": settled.plain})
     transform = EvaluationTransform.for_backbone(start.config)
     seen_by_start = [] if plan.weights is None else patients_seen_by(plan.weights, manifest.settings.get("key_id"))
-    stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed, seen_by_start)
+    stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed, seen_by_start, plan.probe)
     return Job(stages, start, module, data, steps, study, classes)
 
 
@@ -154,9 +165,9 @@ def check_same_settings(run: RunFolder, settings: dict[str, Any]) -> None:
 
 def show_settings(settled: Settled, labelled: bool, masked: bool) -> None:
     """Print what was settled and why, and what will not be done."""
-    table = Table("setting", "value", "why", title="settings", title_justify="left")
+    table = Table("setting", "value", "why", "source", title="settings", title_justify="left")
     for choice in settled.choices:
-        table.add_row(choice.name, str(choice.value), choice.reason)
+        table.add_row(choice.name, str(choice.value), choice.reason, choice.source)
     Console(highlight=False).print(table)
     if not labelled:
         print("no labels were given: there will be no few-shot study (--labels)", file=sys.stderr)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import torch
+from pytorch_lightning import Callback
 
 from medino.cli.cohort import cohort_path
 from medino.cli.trainer import step_trainer
@@ -15,7 +16,7 @@ from medino.features import EvaluationTransform, FeatureTable, embed, thumbnail_
 from medino.models import VisionTransformer, backbone_fingerprint, load_backbone, save_backbone
 from medino.probes import FewShotStudy, read_evidence, write_evidence
 from medino.segmentation import CaseResult, Segmentation, SegmentationData, segmentation_evidence
-from medino.ssl import DINOv2, PretrainingData, latest_checkpoint
+from medino.ssl import DINOv2, PretrainingData, Watch, latest_checkpoint
 from medino.tracking import PatchMaps
 
 START, ADAPTED, THUMBNAIL = "start", "adapted", "thumbnail"
@@ -42,6 +43,8 @@ class Stages:
         seed: of the segmentation head.
         seen_by_start: keyed hashes of the patients that the backbone to start from was pretrained on; None where
             nobody can tell.
+        probe: manifest of labelled images of other patients, by which the state to go on with is chosen; None: the
+            last one.
     """
 
     run: RunFolder
@@ -51,6 +54,7 @@ class Stages:
     num_workers: int
     seed: int
     seen_by_start: list[str] | None
+    probe: str | None = None
 
     def pretrain(
         self, start: VisionTransformer, module: dict[str, Any], data: dict[str, Any], steps: int, overlays: int
@@ -66,10 +70,13 @@ class Stages:
         """
         if not self.start_path.is_file():
             save_backbone(start, self.start_path)
-        if self.run.provenance.is_file() and read_provenance(self.run).get("steps", 0) >= steps:
+        done = read_provenance(self.run) if self.run.provenance.is_file() else {}
+        if done.get("steps", 0) >= steps or "stopped" in done:
             return
-        maps = [PatchMaps(self.run.path, every=steps, images=overlays)] if overlays else []
-        trainer = step_trainer(self.run, steps, self.online, "pretraining steps", maps)
+        more: list[Callback] = [Watch(probe=self.probe)]
+        if overlays:
+            more.append(PatchMaps(self.run.path, every=steps, images=overlays))
+        trainer = step_trainer(self.run, steps, self.online, "pretraining steps", more)
         trainer.fit(
             DINOv2(weights=str(self.start_path), **module),
             datamodule=PretrainingData(str(cohort_path(self.run)), **data),
@@ -129,7 +136,9 @@ class Stages:
 
     @property
     def _backbones(self) -> dict[str, Path]:
-        return {START: self.start_path, ADAPTED: self.run.backbone}
+        # A collapsed run's last state is of no use to anybody.
+        takes_best = self.probe is not None or "stopped" in read_provenance(self.run)
+        return {START: self.start_path, ADAPTED: self.run.best_backbone if takes_best else self.run.backbone}
 
     @property
     def _patients_seen(self) -> dict[str, list[str] | None]:

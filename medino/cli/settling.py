@@ -9,7 +9,7 @@ import torch
 from medino.core import InputError
 from medino.data import Manifest
 from medino.models import PRESETS, BackboneConfig, VisionTransformer, build_backbone, load_backbone
-from medino.ssl import CONTINUED, SMALL_SCALE
+from medino.ssl import Probe, Setting, peak_learning_rate, recommended_steps, small_data_settings
 
 Kind = Literal["natural", "radiology", "histology"]
 
@@ -18,11 +18,6 @@ LARGEST_CROP = 224
 
 LOCAL_SIDE = 0.4375
 """Side of the local crops over that of the global ones, as the long recipe's 98 / 224."""
-
-PASSES, FEWEST_STEPS, MOST_STEPS = 10, 100, 12_500
-"""Unless told otherwise: so many passes over the images, within these numbers of steps (a tenth of the short recipe's
-125 000 at most: it trains from scratch on a thousand times the images of a hospital)."""
-
 
 SHOTS = (5, 20)
 """Labelled units a class, where the cohort has them: a first look, and what a small study can label."""
@@ -36,6 +31,8 @@ class Plan:
         weights: backbone to start from: a file in the layout of medino, Meta, Hugging Face or timm, a folder of Hugging
             Face's, or a run's folder; without one, training starts from scratch.
         backbone: preset to train from scratch: mini, tiny, small, base, large, giant2.
+        probe: manifest of labelled images of other patients, scanned with the same `--key`, by which the best state of
+            the training is chosen; without one, the last state is what is measured.
         views: kind of image, which says how crops are augmented.
         steps: training steps.
         batch_size: images of a training step.
@@ -52,6 +49,7 @@ class Plan:
 
     weights: str | None = None
     backbone: str | None = None
+    probe: str | None = None
     views: Kind | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -65,30 +63,26 @@ class Plan:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One setting that was settled, and why."""
-
-    name: str
-    value: Any
-    reason: str
-
-
 class Settled:
     """The settings of a run, each given by the user or chosen with a reason."""
 
     def __init__(self) -> None:
-        self.choices: list[Choice] = []
+        self.choices: list[Setting] = []
 
     def settle(self, name: str, given: Any, choose: Callable[[], tuple[Any, str]]) -> Any:
         """Take what was given, or else choose; remember which."""
         value, reason = (given, "as asked") if given is not None else choose()
-        self.choices.append(Choice(name, value, reason))
+        self.choices.append(Setting(name, value, reason))
         return value
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Values and reasons as the run's `config.yaml` keeps them."""
+        return {each.name: {"value": each.value, "reason": each.reason} for each in self.choices}
 
-def settle_start(settled: Settled, plan: Plan) -> tuple[VisionTransformer, dict[str, Any]]:
-    """The backbone to start from, and the arguments of `DINOv2` that suit it.
+
+def settle_start(settled: Settled, plan: Plan) -> tuple[BackboneConfig, VisionTransformer | None]:
+    """What the backbone to start from is like, and itself where weights were given.
 
     Args:
         settled: where choices are noted.
@@ -98,22 +92,68 @@ def settle_start(settled: Settled, plan: Plan) -> tuple[VisionTransformer, dict[
         InputError: the weights can't be read, or there is no such preset.
     """
     if plan.weights is not None:
-        recipe, changes, reason = "continued", CONTINUED, "weights were given: a low rate, Sinkhorn-Knopp"
-    elif torch.cuda.is_available():
-        recipe, changes, reason = "short", {}, "from scratch on a GPU: DINOv2's short recipe"
-    else:
-        recipe, changes, reason = "small scale", SMALL_SCALE, "few steps of a small model from scratch"
-    settled.settle("recipe", None, lambda: (recipe, reason))
-    # What the backbone is, its own file says from here on.
-    module = {name: value for name, value in changes.items() if name != "backbone_settings"}
-    if plan.weights is not None:
-        return load_backbone(plan.weights), module
+        backbone = load_backbone(plan.weights)
+        settled.settle("start", None, lambda: (backbone.config.name, "weights were given"))
+        return backbone.config, backbone
     choice = ("small", "there is a GPU") if torch.cuda.is_available() else ("mini", "no GPU: what two cores can train")
     preset = settled.settle("backbone", plan.backbone, lambda: choice)
     if preset not in PRESETS:
         raise InputError(f"there is no backbone preset {preset!r}; use one of {', '.join(PRESETS)}")
-    config = PRESETS[preset].replace(**changes.get("backbone_settings", {}))
-    return build_backbone(config, seed=plan.seed), module
+    return PRESETS[preset], None
+
+
+def settle_training(
+    settled: Settled,
+    plan: Plan,
+    start: VisionTransformer | None,
+    config: BackboneConfig,
+    data: dict[str, Any],
+    images: int,
+    steps: int,
+) -> tuple[VisionTransformer, dict[str, Any]]:
+    """The backbone to start from, and the arguments of `DINOv2` that suit the run.
+
+    Args:
+        settled: where choices are noted, each with its reason.
+        plan: what the user asked for.
+        start: the backbone of the weights that were given; None: from scratch.
+        config: what the backbone is like.
+        data: the arguments of `PretrainingData`.
+        images: that are trained on.
+        steps: training steps.
+
+    Raises:
+        InputError: there is too little to train on.
+    """
+    settings = small_data_settings(
+        images, data["batch_size"], steps, from_weights=start is not None, embed_dim=config.embed_dim
+    )
+    settled.choices += settings
+    module = {setting.name: setting.value for setting in settings}
+    settled.choices.append(peak_learning_rate(module["base_lr"], module["lr_scaling"], data["batch_size"]))
+    # What the backbone is, its own file says from here on.
+    changes = module.pop("backbone_settings", {})
+    return start or build_backbone(config.replace(**changes), seed=plan.seed), module
+
+
+def settle_probe(settled: Settled, plan: Plan, cohort: Manifest) -> None:
+    """Which state of the training is measured.
+
+    Args:
+        settled: where the choice is noted.
+        plan: what the user asked for.
+        cohort: the images that are trained on and studied, whose patients the probe must not know.
+
+    Raises:
+        InputError: the probe can't be used.
+    """
+    if plan.probe is None:
+        reason = "no probe was given to choose another (--probe); after a collapse, the best one by RankMe"
+        settled.choices.append(Setting("measured state", "last", reason))
+        return
+    probe = Probe.of(Manifest.read(plan.probe), {"the cohort": cohort})
+    reason = f"chosen by the k-NN probe on {len(probe.patients)} patients outside of training and study"
+    settled.choices.append(Setting("measured state", "best", reason))
 
 
 def settle_data(
@@ -130,7 +170,8 @@ def settle_data(
     images = int((manifest.column("split") == "train").sum())
     views = settled.settle("views", plan.views, lambda: _views(manifest))
     batch = settled.settle("batch_size", plan.batch_size, lambda: _batch_size(images))
-    steps = settled.settle("steps", plan.steps, lambda: _steps(images, batch))
+    advised = recommended_steps(images, batch)
+    steps = settled.settle("steps", plan.steps, lambda: (advised.value, advised.reason))
     patch = backbone.patch_size
     large = max(min(backbone.image_size, LARGEST_CROP) // patch, 1) * patch
     small = max(int(large * LOCAL_SIDE) // patch, 1) * patch
@@ -181,11 +222,3 @@ def _batch_size(images: int) -> tuple[int, str]:
     if images < wanted:
         return max(images, 2), f"all of the {images} training images"
     return wanted, f"{reason} the short recipe's batch for one GPU"
-
-
-def _steps(images: int, batch: int) -> tuple[int, str]:
-    """The number of steps."""
-    wanted = PASSES * images // batch
-    steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
-    passes = steps * batch / images
-    return steps, f"{passes:.0f} passes over {images} training images"

@@ -4,9 +4,10 @@ from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
 from medino.ssl.datamodule import PretrainingData
+from medino.ssl.heads_first import HeadsFirst
 from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss, view_cross_entropy
 from medino.ssl.module import DINOv2
-from medino.ssl.monitors import prototype_use, rankme
+from medino.ssl.monitors import Probe, Watch, linear_cka, prototype_use, rankme
 from medino.ssl.networks import Network, build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
@@ -14,6 +15,7 @@ from medino.ssl.presets import CONTINUED, DINO_V1, SMALL_SCALE
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation, StepLosses
+from medino.ssl.small_data import Setting, peak_learning_rate, recommended_steps, small_data_settings
 from medino.ssl.strategies import ExPLoRA, Freeze, Full, LoRA, Strategy
 
 __all__ = [
@@ -25,18 +27,22 @@ __all__ = [
     "ExPLoRA",
     "Freeze",
     "Full",
+    "HeadsFirst",
     "LoRA",
     "Network",
     "ParameterRule",
     "PretrainingBatch",
     "PretrainingData",
+    "Probe",
     "RunCheckpoint",
     "RunRecorder",
     "Schedules",
     "SelfDistillation",
+    "Setting",
     "StepLosses",
     "StepSettings",
     "Strategy",
+    "Watch",
     "build_student",
     "clip_gradients",
     "cosine_schedule",
@@ -45,12 +51,16 @@ __all__ = [
     "ibot_loss",
     "koleo_loss",
     "latest_checkpoint",
+    "linear_cka",
     "make_schedules",
     "parameter_rules",
+    "peak_learning_rate",
     "prototype_use",
     "rankme",
+    "recommended_steps",
     "report_skipped_step",
     "sinkhorn_knopp",
+    "small_data_settings",
     "stop_after_skipped_steps",
     "view_cross_entropy",
 ]
