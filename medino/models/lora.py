@@ -47,6 +47,12 @@ class LoRALinear(nn.Linear):
         """(..., in) to (..., out)."""
         return super().forward(x) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
 
+    def base(self) -> nn.Linear:
+        """The layer without its adapter; its parameters are this one's."""
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer
+
     def merged(self) -> nn.Linear:
         """One linear layer that computes the same."""
         layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
@@ -102,3 +108,12 @@ def merge_lora(backbone: VisionTransformer) -> VisionTransformer:
             if isinstance(layer, LoRALinear):
                 setattr(module, name, layer.merged())
     return merged
+
+
+def without_adapters(backbone: VisionTransformer) -> VisionTransformer:
+    """The network as it was before `add_lora`, in place: adapters are taken off, layers keep their parameters."""
+    for module in list(backbone.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, LoRALinear):
+                setattr(module, name, layer.base())
+    return backbone

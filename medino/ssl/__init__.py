@@ -1,5 +1,6 @@
 """Tokens to a better backbone: losses, schedules, parameter groups, the Lightning module and its datamodule."""
 
+from medino.ssl.anchoring import Anchor
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
@@ -22,6 +23,7 @@ __all__ = [
     "CONTINUED",
     "DINO_V1",
     "SMALL_SCALE",
+    "Anchor",
     "Center",
     "DINOv2",
     "ExPLoRA",

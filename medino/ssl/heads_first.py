@@ -59,21 +59,6 @@ class HeadsFirst:
             )
 
 
-def heads_first_from(settings: HeadsFirst | Mapping[str, Any] | None) -> HeadsFirst | None:
-    """The settings that plain ones mean; None is off.
-
-    Raises:
-        InputError: there is no such setting.
-    """
-    if settings is None or isinstance(settings, HeadsFirst):
-        return settings
-    known = [field.name for field in dataclasses.fields(HeadsFirst)]
-    for name in settings:
-        if name not in known:
-            raise InputError(f"heads_first has no setting {name!r}; it has {', '.join(known)}")
-    return HeadsFirst(**settings)
-
-
 class BackboneRelease:
     """When the backbone is released, and how fast it learns from then on. Its state is plain, for checkpoints.
 

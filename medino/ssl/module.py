@@ -13,14 +13,16 @@ from pytorch_lightning.utilities import rank_zero_info
 
 from medino.core import InputError, torch_generator
 from medino.models import BackboneConfig, Interpolation, backbone_fingerprint, merge_lora
+from medino.ssl.anchoring import Anchor
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import RunCheckpoint
 from medino.ssl.distributed import all_processes_agree, all_reduce_mean, average_gradients
-from medino.ssl.heads_first import BackboneRelease, HeadsFirst, heads_first_from, held
+from medino.ssl.heads_first import BackboneRelease, HeadsFirst, held
 from medino.ssl.monitors import Watch, teacher_health
 from medino.ssl.networks import build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_groups, parameter_rules, set_step_settings
+from medino.ssl.plain_settings import plain_settings, settings_from
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, make_schedules
 from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
@@ -59,6 +61,7 @@ class DINOv2(pl.LightningModule):
             `init_args`.
         heads_first: hold the backbone until the heads have learnt (`HeadsFirst`, in YAML its settings, {} for the
             defaults); None: all learn from the first step on.
+        anchor: hold the patch tokens near those of the starting model (`Anchor`, in YAML its settings); None: not.
         objective: "dinov2", or "dino" for DINO v1 (see `DINO_V1`).
         drop_path_rate: stochastic depth of the student.
         prototypes: outputs of the DINO head.
@@ -108,6 +111,7 @@ class DINOv2(pl.LightningModule):
         backbone_settings: dict[str, Any] | None = None,
         strategy: Strategy | dict[str, Any] | None = None,
         heads_first: HeadsFirst | dict[str, Any] | None = None,
+        anchor: Anchor | dict[str, Any] | None = None,
         objective: Objective = "dinov2",
         drop_path_rate: float = 0.3,  # long 0.4, DINO v1 0.1
         prototypes: int = 65536,  # long 131072
@@ -144,11 +148,12 @@ class DINOv2(pl.LightningModule):
     ) -> None:
         super().__init__()
         # A path can name people, and the checkpoint holds the weights themselves.
-        self.save_hyperparameters(ignore=["weights", "heads", "strategy", "heads_first"])
-        heads_first = heads_first_from(heads_first)
+        self.save_hyperparameters(ignore=["weights", "heads", "strategy", "heads_first", "anchor"])
+        heads_first = settings_from(HeadsFirst, heads_first, "heads_first")
+        anchor = settings_from(Anchor, anchor, "anchor")
         # Plain, so that a checkpoint is read without unpickling.
         self.save_hyperparameters({"strategy": plain(strategy_from(strategy))})
-        self.save_hyperparameters({"heads_first": None if heads_first is None else dataclasses.asdict(heads_first)})
+        self.save_hyperparameters({"heads_first": plain_settings(heads_first), "anchor": plain_settings(anchor)})
         self.automatic_optimization = False
         published = None if heads is None else starting_heads(heads)
         if published is not None:
@@ -165,6 +170,7 @@ class DINOv2(pl.LightningModule):
             dino_weight=dino_weight,
             ibot_weight=ibot_weight,
             koleo_weight=koleo_weight,
+            anchor=anchor,
         )
         self.release = None if heads_first is None else BackboneRelease(heads_first)
         self.schedules: Schedules | None = None

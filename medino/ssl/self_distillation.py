@@ -7,6 +7,7 @@ from typing import Literal, Self, cast
 import torch
 from torch import nn
 
+from medino.ssl.anchoring import Anchor, Anchoring
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.heads_first import held_tokens
@@ -60,6 +61,7 @@ class SelfDistillation(nn.Module):
         dino_weight: weight of the DINO loss.
         ibot_weight: weight of the iBOT loss.
         koleo_weight: weight of the KoLeo regulariser.
+        anchor: distances to the starting model, which are added to the loss.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class SelfDistillation(nn.Module):
         dino_weight: float = 1.0,
         ibot_weight: float = 1.0,
         koleo_weight: float = 0.1,
+        anchor: Anchor | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         # A frozen parameter is its own average: copying refers to it, and a second backbone is not held in memory.
         frozen = {id(parameter): parameter for parameter in student.parameters() if not parameter.requires_grad}
         self.teacher = copy.deepcopy(student, frozen).requires_grad_(False).eval()
+        self.anchoring = None if anchor is None else Anchoring(anchor, student.backbone)
         self.objective = objective
         self.centering = centering
         self.student_temperature = student_temperature
@@ -149,6 +153,12 @@ class SelfDistillation(nn.Module):
             first, second = student_tokens[0].class_token.chunk(2)
             terms["ibot"] = self.weights["ibot"] * ibot
             terms["koleo"] = self.weights["koleo"] * (koleo_loss(first) + koleo_loss(second))
+        if self.anchoring is not None:
+            terms |= (
+                self.anchoring.at_rest(local_term)
+                if backbone_is_held
+                else self.anchoring.terms(batch.global_crops, student_tokens[0].patches, masks)
+            )
         return StepLosses(
             terms=terms,
             center_means={name: mean for name, mean in means.items() if mean is not None},
