@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= runs/demo
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning bench-data fuzz clean
+.PHONY: help install demo test lint types test-slow bench-learning bench-data fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,9 @@ bench-data: install  ## how fast headers and packed images are read, beside pydi
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
 	$(BIN)/python -m tests.fuzz
+
+soak: install  ## 20 training runs killed at random points go on, and end as the run never stopped, to the bit
+	$(BIN)/python -m tests.soak
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

@@ -26,6 +26,10 @@ DATA = (PretrainingData, SegmentationData)
 LAST = "last"
 """Stands for the latest checkpoint in the run's folder."""
 
+CHECKPOINTS = 10
+CHECKPOINT_STEPS = 500
+"""A killed run of a model that brings no checkpoints of its own loses a tenth of its steps at most, and never more."""
+
 DESCRIPTIONS = {
     "fit": "Train. Pretraining is --model DINOv2 --data PretrainingData, segmentation --model Segmentation --data "
     "SegmentationData; the files in experiments/ are settings to start from, and `medino fit --model.help DINOv2` "
@@ -141,7 +145,8 @@ class MedinoCLI(LightningCLI):
             raise InputError(f"{one_line(str(error)).rstrip('.!')}; change the trainer's settings") from error
         if not isinstance(self.model, DINOv2):
             # Given to the trainer's constructor, it would be refused: Lightning's own checkpointing is off.
-            trainer.callbacks.append(RunCheckpoint())  # type: ignore[attr-defined]
+            every = max(1, min(CHECKPOINT_STEPS, trainer.max_steps // CHECKPOINTS))
+            trainer.callbacks.append(RunCheckpoint(every))  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

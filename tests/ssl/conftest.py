@@ -16,8 +16,11 @@ TINY_BACKBONE = {"embed_dim": 24, "depth": 2, "num_heads": 2, "image_size": 32}
 IMAGES = 12
 
 
-def write_images(folder: Path, count: int = IMAGES, seed: int = 0) -> None:
-    """Grey images of 40 x 40 pixels with a bright disc each, patient by the first letter of the name."""
+def write_images(folder: Path, count: int = IMAGES, seed: int = 0, masks: Path | None = None) -> None:
+    """Grey images of 40 x 40 pixels with a bright disc each, patient by the first letter of the name.
+
+    Where a folder for masks is given, the discs are written there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:40, :40]
@@ -25,14 +28,19 @@ def write_images(folder: Path, count: int = IMAGES, seed: int = 0) -> None:
         centre, radius = rng.uniform(10, 30, size=2), rng.uniform(4, 9)
         disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
         values = 60 + 120 * disc + rng.normal(0, 8, size=disc.shape)
-        Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / f"{'abcdef'[index % 6]}_{index:02d}.png")
+        name = f"{'abcdef'[index % 6]}_{index:02d}.png"
+        Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / name)
+        if masks is not None:
+            masks.mkdir(exist_ok=True)
+            Image.fromarray(disc.astype(np.uint8)).save(masks / name)
 
 
-def write_manifest(folder: Path) -> Path:
-    """The small archive and its manifest."""
-    write_images(folder / "images")
+def write_manifest(folder: Path, masks: bool = False) -> Path:
+    """The small archive and its manifest, with masks of the discs if asked for."""
+    of_discs = folder / "masks" if masks else None
+    write_images(folder / "images", masks=of_discs)
     path = folder / "cohort.parquet"
-    scan([folder / "images"], patient_pattern="([a-f])_").write(path)
+    scan([folder / "images"], patient_pattern="([a-f])_", masks=of_discs).write(path)
     return path
 
 
