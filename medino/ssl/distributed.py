@@ -73,6 +73,15 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
+def gather(tensor: torch.Tensor) -> torch.Tensor:
+    """Concatenate the (B, ...) tensors of all processes to (world * B, ...), without gradients; all of one shape."""
+    if not in_process_group():
+        return tensor.detach()
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.detach().contiguous())
+    return torch.cat(parts)
+
+
 def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     """Concatenate the (B, ...) tensors of all processes to (world * B, ...); gradients flow back to each one's part.
 
@@ -88,9 +97,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
         ctx.rows = tensor.shape[0]
-        parts = [torch.empty_like(tensor) for _ in range(world_size())]
-        dist.all_gather(parts, tensor.contiguous())
-        return torch.cat(parts)
+        return gather(tensor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
