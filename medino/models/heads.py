@@ -19,10 +19,13 @@ class WeightNormedLinear(nn.Module):
         self.weight_g = nn.Parameter(torch.empty(out_features, 1))
         self.weight_v = nn.Parameter(torch.empty(out_features, in_features))
 
+    def weight(self) -> torch.Tensor:
+        """The weight itself, (out_features, in_features): whoever needs it more than once computes it once."""
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores (..., out_features)."""
-        norm = self.weight_v.norm(dim=1, keepdim=True)
-        return F.linear(x, self.weight_v * (self.weight_g / norm))
+        return F.linear(x, self.weight())
 
 
 class ProjectionHead(nn.Module):
@@ -69,9 +72,13 @@ class ProjectionHead(nn.Module):
         nn.init.uniform_(self.last_layer.weight_v, -bound, bound, generator=generator)
         nn.init.ones_(self.last_layer.weight_g)
 
+    def bottleneck(self, x: torch.Tensor) -> torch.Tensor:
+        """What meets the prototypes, (..., bottleneck_dim): unit vectors, normalised in float32."""
+        # 1e-12 is no protection against the zeros of a float16 MLP, whose smallest number is 6e-8.
+        x = self.mlp(x)
+        unit = F.normalize(x.float(), dim=-1, eps=1e-6 if x.dtype == torch.float16 else 1e-12)
+        return unit.to(self.last_layer.weight_v.dtype)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores (..., K), not yet divided by a temperature."""
-        x = self.mlp(x)
-        # The smallest float16 above zero is 6e-8: 1e-12 would be no protection there.
-        x = F.normalize(x, dim=-1, eps=1e-6 if x.dtype == torch.float16 else 1e-12)
-        return self.last_layer(x)
+        return self.last_layer(self.bottleneck(x))

@@ -6,13 +6,14 @@ from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.heads_first import HeadsFirst
-from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss, view_cross_entropy
+from medino.ssl.losses import dino_row_weights, dino_targets, ibot_row_weights, koleo_loss
 from medino.ssl.module import DINOv2
 from medino.ssl.monitors import Probe, Watch, linear_cka, prototype_use, rankme
 from medino.ssl.networks import Network, build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
 from medino.ssl.presets import CONTINUED, DINO_V1, SMALL_SCALE
+from medino.ssl.prototypes import BeforePrototypes, prototype_cross_entropy
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation, StepLosses
@@ -24,6 +25,7 @@ __all__ = [
     "DINO_V1",
     "SMALL_SCALE",
     "Anchor",
+    "BeforePrototypes",
     "Center",
     "DINOv2",
     "ExPLoRA",
@@ -48,15 +50,17 @@ __all__ = [
     "build_student",
     "clip_gradients",
     "cosine_schedule",
-    "dino_losses",
+    "dino_row_weights",
+    "dino_targets",
     "global_mean",
-    "ibot_loss",
+    "ibot_row_weights",
     "koleo_loss",
     "latest_checkpoint",
     "linear_cka",
     "make_schedules",
     "parameter_rules",
     "peak_learning_rate",
+    "prototype_cross_entropy",
     "prototype_use",
     "rankme",
     "recommended_steps",
@@ -64,5 +68,4 @@ __all__ = [
     "sinkhorn_knopp",
     "small_data_settings",
     "stop_after_skipped_steps",
-    "view_cross_entropy",
 ]

@@ -1,92 +1,73 @@
 """The three losses: DINO between views, iBOT at masked patches, KoLeo within the batch.
 
-All are computed in float32 whatever comes in. Prototype logits have the shape (views * B, K), views crop-major: all
-first crops, then all second ones.
+All are computed in float32 whatever comes in. DINO and iBOT are one thing, a weighted sum of cross-entropies between
+rows of prototype scores; they differ in which rows meet which targets and what they weigh, which is said here, and
+`prototypes.py` computes the sum. Rows are crop-major: all first crops, then all second ones.
 """
 
 import torch
 import torch.nn.functional as F
 
 from medino.ssl.distributed import gather_with_gradient, rank
+from medino.ssl.prototypes import Targets
 
 KOLEO_EPSILON = 1e-8
 """Added to distances before the logarithm, in float32: in float16 it is zero and duplicates give infinity."""
 
 
-def view_cross_entropy(
-    student_logits: torch.Tensor, teacher_probabilities: torch.Tensor, batch_size: int, temperature: float = 0.1
-) -> torch.Tensor:
-    """Mean cross-entropy over the batch, summed over all pairs of a student view and a teacher view.
+def dino_targets(teacher_probabilities: torch.Tensor, num_local_crops: int) -> Targets:
+    """What the student's class tokens are to answer: of the global crops, then of the local ones.
+
+    Each global crop meets the other one's teacher. Every local crop meets both teacher crops, which are averaged first,
+    as the cross-entropy is linear in the targets: one pass over the scores instead of two.
 
     Args:
-        student_logits: (s * B, K), s views.
-        teacher_probabilities: (t * B, K), t views; each row sums to 1.
-        batch_size: B.
-        temperature: the student's.
+        teacher_probabilities: (2 * B, K), of the global crops; each row sums to 1.
+        num_local_crops: n; may be 0.
 
     Returns:
-        A scalar: the sum of s * t means.
+        The targets of (2 + n) * B rows.
     """
-    log_probabilities = F.log_softmax(student_logits.float() / temperature, dim=-1)
-    student = log_probabilities.unflatten(0, (-1, batch_size))
-    # Each student view meets each teacher view, so that the teachers can be summed first.
-    teacher = teacher_probabilities.float().unflatten(0, (-1, batch_size)).sum(dim=0)
-    return -(student * teacher).sum(dim=-1).mean(dim=1).sum()
-
-
-def dino_losses(
-    student_global: torch.Tensor,
-    student_local: torch.Tensor,
-    teacher_probabilities: torch.Tensor,
-    batch_size: int,
-    temperature: float = 0.1,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The DINO loss of two global and n local crops, as its two terms, local and global.
-
-    Every local crop meets both teacher crops; each global crop meets the other one's teacher. The sum over these pairs
-    of the mean cross-entropy is divided by the number of pairs, 2n + 2: 18 for eight local crops. (Without local crops
-    the reference would divide by 3, not 2; DINO v1 by 2, as here.)
-
-    Args:
-        student_global: (2 * B, K) prototype logits.
-        student_local: (n * B, K); n may be 0.
-        teacher_probabilities: (2 * B, K), of the same crops as `student_global` and in the same order; swapped here.
-        batch_size: B.
-        temperature: the student's.
-
-    Returns:
-        The local and the global term; their sum is the loss.
-    """
-    num_local_crops = student_local.shape[0] // batch_size
-    pairs = 2 * num_local_crops + 2
     first, second = teacher_probabilities.chunk(2)
-    swapped = torch.cat([second, first])
-    # Stacked, both globals are one view of 2B images, whose mean stands for two pairs.
-    global_term = 2 * view_cross_entropy(student_global, swapped, 2 * batch_size, temperature) / pairs
-    if num_local_crops == 0:
-        return torch.zeros_like(global_term), global_term
-    local_term = view_cross_entropy(student_local, teacher_probabilities, batch_size, temperature) / pairs
-    return local_term, global_term
+    # Local crops share targets: they are told by number, not copied.
+    distinct = torch.cat([second, first, (first + second) / 2])
+    numbers = torch.arange(len(distinct), device=distinct.device)
+    both = 2 * len(first)
+    row_numbers = torch.cat([numbers[:both], numbers[both:].repeat(num_local_crops)])
+    return lambda rows: distinct[row_numbers[rows]]
 
 
-def ibot_loss(
-    student_logits: torch.Tensor, teacher_probabilities: torch.Tensor, masks: torch.Tensor, temperature: float = 0.1
-) -> torch.Tensor:
-    """Cross-entropy at the masked patches, each weighted by 1 / (masked in its image), over all global crops.
+def dino_row_weights(batch_size: int, num_local_crops: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """What each of `dino_targets`' rows weighs.
+
+    The DINO loss is the sum over the pairs of a student's and a teacher's view of the mean over the batch, divided by
+    the number of pairs, 2n + 2: 18 for eight local crops, each of which stands in two pairs. (Without local crops the
+    reference would divide by 3, not 2; DINO v1 by 2, as here.)
 
     Args:
-        student_logits: (M, K) at the masked patches, in the order of `masks.nonzero()`.
-        teacher_probabilities: (M, K) at the same places of the unmasked crops.
-        masks: (2B, N) bool; crops without a masked patch count in the mean with zero.
-        temperature: the student's.
+        batch_size: B.
+        num_local_crops: n; may be 0.
+        device: where the weights are made.
 
     Returns:
-        A scalar; zero with zero gradients where nothing is masked.
+        ((2 + n) * B,).
     """
-    log_probabilities = F.log_softmax(student_logits.float() / temperature, dim=-1)
-    cross_entropy = -(teacher_probabilities.float() * log_probabilities).sum(dim=-1)
+    weights = torch.full(((2 + num_local_crops) * batch_size,), 2.0, device=device)
+    weights[: 2 * batch_size] = 1.0
+    return weights / (batch_size * (2 * num_local_crops + 2))
+
+
+def ibot_row_weights(masks: torch.Tensor) -> torch.Tensor:
+    """What the cross-entropy at each masked patch weighs: 1 / (masked in its image), over all global crops.
+
+    Args:
+        masks: (2B, N) bool; crops without a masked patch count in the mean with zero.
+
+    Returns:
+        (M,), in the order of `masks.nonzero()`.
+    """
     weights = masks / masks.sum(dim=1, keepdim=True).clamp(min=1)
-    return (cross_entropy * weights[masks]).sum() / masks.shape[0]
+    return weights[masks] / masks.shape[0]
 
 
 def koleo_loss(features: torch.Tensor) -> torch.Tensor:

@@ -5,15 +5,18 @@ from dataclasses import dataclass, field
 from typing import Literal, Self, cast
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from medino.models import Tokens
 from medino.ssl.anchoring import Anchor, Anchoring
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.heads_first import held_tokens
-from medino.ssl.losses import dino_losses, ibot_loss, koleo_loss
+from medino.ssl.losses import dino_row_weights, dino_targets, ibot_row_weights, koleo_loss
 from medino.ssl.networks import Network
 from medino.ssl.parameter_groups import Objective, is_in_backbone
+from medino.ssl.prototypes import BeforePrototypes, Targets, cross_entropies, through_heads
 
 Centering = Literal["centering", "sinkhorn_knopp"]
 """How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
@@ -27,26 +30,40 @@ class StepLosses:
     """What one step computed; nothing of the state has changed yet.
 
     Attributes:
-        terms: the terms that are added, by name, weights included.
+        total: the loss; gradients flow through it, once.
+        terms: what is added to the total, by name, weights included; no gradients flow through these.
         center_means: global mean logits (1, K) that the EMA centres are to move to, by head.
         teacher_class_tokens: (2b, D), for monitors.
         targets: (2b, K), the teacher's probabilities, for monitors.
     """
 
+    total: torch.Tensor
     terms: dict[str, torch.Tensor]
     center_means: dict[str, torch.Tensor]
     teacher_class_tokens: torch.Tensor = field(repr=False)
     targets: torch.Tensor = field(repr=False)
 
     @property
-    def total(self) -> torch.Tensor:
-        """The loss."""
-        return torch.stack(list(self.terms.values())).sum()
-
-    @property
     def cross_entropy(self) -> torch.Tensor:
         """The part of the loss in which the student answers the teacher, without regularisers."""
         return torch.stack([term for name, term in self.terms.items() if name in CROSS_ENTROPIES]).sum()
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What the teacher says of a batch.
+
+    Attributes:
+        tokens: of the global crops.
+        probabilities: (2b, K), the targets of class tokens.
+        patch_targets: "ibot", the targets of masked patches, where there is an iBOT loss.
+        center_means: see `StepLosses`.
+    """
+
+    tokens: Tokens
+    probabilities: torch.Tensor
+    patch_targets: dict[str, Targets]
+    center_means: dict[str, torch.Tensor]
 
 
 class SelfDistillation(nn.Module):
@@ -122,19 +139,9 @@ class SelfDistillation(nn.Module):
             backbone_is_held: both backbones are still the same, and the student's is within `heads_first.held`.
         """
         masks = batch.masks if self.objective == "dinov2" else None
-        with torch.no_grad():
-            teacher_tokens = self.teacher.backbone(batch.global_crops)
-            teacher_logits = {"dino": self.teacher.dino_head(teacher_tokens.class_token)}
-            if masks is not None:
-                patches = teacher_tokens.patches.flatten(1, 2)[masks]
-                teacher_logits["ibot"] = self.teacher.patch_head(patches)
-            targets = {
-                name: self._targets(name, logits, teacher_temperature) for name, logits in teacher_logits.items()
-            }
-            means = {name: global_mean(teacher_logits[name]) for name in self.centers}
-
+        taught = self._teach(batch.global_crops, masks, teacher_temperature)
         if backbone_is_held:
-            student_tokens = held_tokens(self.student.backbone, batch, masks, teacher_tokens)
+            student_tokens = held_tokens(self.student.backbone, batch, masks, taught.tokens)
         else:
             crops, crop_masks = [batch.global_crops], [masks]
             if len(batch.local_crops):
@@ -142,29 +149,61 @@ class SelfDistillation(nn.Module):
                 crop_masks.append(None)
             student_tokens = self.student.backbone.forward_crops(crops, crop_masks, generator)
         class_tokens = torch.cat([tokens.class_token for tokens in student_tokens])
-        student_global, student_local = self.student.dino_head(class_tokens).tensor_split([2 * batch.batch_size])
-        local_term, global_term = dino_losses(
-            student_global, student_local, targets["dino"], batch.batch_size, self.student_temperature
-        )
-        terms = {"dino_local": self.weights["dino"] * local_term, "dino_global": self.weights["dino"] * global_term}
+        patches = None if masks is None else student_tokens[0].patches.flatten(1, 2)[masks]
+        answers = through_heads(self.student, class_tokens, patches)
+        num_local_crops = len(batch.local_crops) // batch.batch_size
+        targets = {"dino": dino_targets(taught.probabilities, num_local_crops), **taught.patch_targets}
+        row_weights = {
+            "dino": self.weights["dino"] * dino_row_weights(batch.batch_size, num_local_crops, class_tokens.device)
+        }
         if masks is not None:
-            logits = self.student.patch_head(student_tokens[0].patches.flatten(1, 2)[masks])
-            ibot = ibot_loss(logits, targets["ibot"], masks, self.student_temperature)
+            row_weights["ibot"] = self.weights["ibot"] * ibot_row_weights(masks)
+        total, parts = cross_entropies(answers, targets, row_weights, self.student_temperature)
+        parts["dino_global"], parts["dino_local"] = parts.pop("dino").tensor_split([2 * batch.batch_size])
+        terms = {name: parts[name].sum() for name in CROSS_ENTROPIES if name in parts}
+        added = {}
+        if masks is not None:
             first, second = student_tokens[0].class_token.chunk(2)
-            terms["ibot"] = self.weights["ibot"] * ibot
-            terms["koleo"] = self.weights["koleo"] * (koleo_loss(first) + koleo_loss(second))
+            added["koleo"] = self.weights["koleo"] * (koleo_loss(first) + koleo_loss(second))
         if self.anchoring is not None:
-            terms |= (
-                self.anchoring.at_rest(local_term)
+            added |= (
+                self.anchoring.at_rest(total)
                 if backbone_is_held
                 else self.anchoring.terms(batch.global_crops, student_tokens[0].patches, masks)
             )
         return StepLosses(
-            terms=terms,
-            center_means={name: mean for name, mean in means.items() if mean is not None},
-            teacher_class_tokens=teacher_tokens.class_token,
-            targets=targets["dino"],
+            total=torch.stack([total, *added.values()]).sum(),
+            terms=terms | {name: term.detach() for name, term in added.items()},
+            center_means=taught.center_means,
+            teacher_class_tokens=taught.tokens.class_token,
+            targets=taught.probabilities,
         )
+
+    @torch.no_grad()
+    def _teach(self, global_crops: torch.Tensor, masks: torch.Tensor | None, temperature: float) -> Taught:
+        """What the teacher says of the global crops, in which nothing is masked for it."""
+        tokens = self.teacher.backbone(global_crops)
+        patches = None if masks is None else tokens.patches.flatten(1, 2)[masks]
+        answers = through_heads(self.teacher, tokens.class_token, patches)
+        center_means = {}
+        for name in self.centers:
+            # Scores are linear: their mean is that of the bottleneck's mean.
+            mean = global_mean(answers[name].hidden)
+            if mean is not None:
+                center_means[name] = F.linear(mean, answers[name].weight.float())
+        return Taught(
+            tokens=tokens,
+            probabilities=self._targets("dino", answers["dino"].scores(), temperature),
+            patch_targets={"ibot": self._patch_targets(answers["ibot"], temperature)} if masks is not None else {},
+            center_means=center_means,
+        )
+
+    def _patch_targets(self, answers: BeforePrototypes, temperature: float) -> Targets:
+        if "ibot" in self.centers:
+            # Made where they are met: each row stands for itself.
+            return lambda rows: self._targets("ibot", answers.scores(rows), temperature)
+        targets = self._targets("ibot", answers.scores(), temperature)
+        return lambda rows: targets[rows]
 
     def _center(self, name: str) -> Center:
         return cast(Center, self.centers[name])
@@ -182,9 +221,14 @@ class SelfDistillation(nn.Module):
             momentum: of this step.
             backbone_is_held: leave the backbone out, to the bit: the average of equal numbers can round to another.
         """
-        for (name, student), teacher in zip(self.student.named_parameters(), self.teacher.parameters(), strict=True):
-            if teacher is not student and not (backbone_is_held and is_in_backbone(name)):
-                teacher.mul_(momentum).add_(student, alpha=1 - momentum)
+        pairs = [
+            (teacher, student)
+            for (name, student), teacher in zip(self.student.named_parameters(), self.teacher.parameters(), strict=True)
+            if teacher is not student and not (backbone_is_held and is_in_backbone(name))
+        ]
+        if pairs:
+            teachers, students = zip(*pairs, strict=True)
+            torch._foreach_lerp_(teachers, students, 1 - momentum)
 
     def update_centers(self, losses: StepLosses) -> None:
         """Move the EMA centres by a step that was taken; the next step's targets are the first to use them."""

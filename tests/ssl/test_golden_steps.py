@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from medino.ssl import DINOv2, cosine_schedule, koleo_loss, parameter_rules, sinkhorn_knopp, view_cross_entropy
+from medino.ssl import (
+    BeforePrototypes,
+    DINOv2,
+    cosine_schedule,
+    dino_row_weights,
+    dino_targets,
+    koleo_loss,
+    parameter_rules,
+    prototype_cross_entropy,
+    sinkhorn_knopp,
+)
 from tests.golden_cases import GoldenCase, golden_cases
 from tests.ssl.golden_steps import GoldenModule, as_floats, golden_schedules, take_golden_steps
 
@@ -161,5 +171,9 @@ def test_losses_alone_are_the_references(case: GoldenCase) -> None:
     targets = sinkhorn_knopp(inputs["teacher_logits"], 0.05)
     torch.testing.assert_close(targets, inputs["sinkhorn_0.05"], rtol=RELATIVE, atol=1e-9)
     batch_size = len(targets) // 2
-    dino = view_cross_entropy(inputs["student_logits"], targets, batch_size, case.facts["student_temp"])
+    # Each of two student chunks meets each of two teacher chunks, as local crops meet the global ones.
+    scores = BeforePrototypes(inputs["student_logits"], torch.eye(targets.shape[1]))
+    pairs = dino_row_weights(batch_size, 2)[2 * batch_size :] * 6
+    local = dino_targets(targets, 2)(slice(2 * batch_size, None))
+    dino, _ = prototype_cross_entropy(scores, lambda rows: local[rows], pairs, case.facts["student_temp"])
     torch.testing.assert_close(dino, inputs["dino"].squeeze(), rtol=RELATIVE, atol=0)
