@@ -1,4 +1,4 @@
-"""The `medino` command that ends itself by kill -9 at a stated point: the n-th call within the k-th stay in a place.
+"""The `medino` command that kills itself at a stated point: the n-th call within the k-th stay in a place.
 
 Calls are those of Python functions, and from Python into C (a write, a rename): the run can be ended between any two.
 """
@@ -26,16 +26,17 @@ PLACES = {
 
 
 class KillPoint:
-    """Counts the calls within places, and kills the process at one of them.
+    """Counts the calls within places, and sends its process group a signal at one of them.
 
     Args:
         place: one of `PLACES`.
         stay: which stay in the place, from 0.
         call: which call within it, from 0; -1: none.
+        number: the signal.
     """
 
-    def __init__(self, place: str, stay: int, call: int) -> None:
-        self.place, self.stay, self.call = place, stay, call
+    def __init__(self, place: str, stay: int, call: int, number: signal.Signals = signal.SIGKILL) -> None:
+        self.place, self.stay, self.call, self.number = place, stay, call, number
         self.counts: dict[str, list[int]] = {name: [] for name in PLACES}
         self.inside: dict[str, FrameType] = {}
         self.process = os.getpid()
@@ -62,7 +63,7 @@ class KillPoint:
             counts = self.counts[name]
             at = (name, len(counts) - 1, counts[-1]) == (self.place, self.stay, self.call)
             if at and os.getpid() == self.process:  # not in a process that reads images
-                os.kill(self.process, signal.SIGKILL)
+                os.killpg(self.process, self.number)
             counts[-1] += 1
 
 

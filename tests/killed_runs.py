@@ -100,17 +100,17 @@ class KilledRun:
         self.config = self.folder / "run.yaml"
         self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         self.whole = RunFolder(self.folder / "whole")
-        status, said = self.start(self.whole, "none", 0, -1)
+        status, said = self.start(self.whole)
         assert status == 0, said
         self.counts: dict[str, list[int]] = json.loads((self.folder / "counts.json").read_text())
 
-    def start(self, run: RunFolder, place: str, stay: int, call: int) -> tuple[int, str]:
-        """Run the command, from where the run is, with a kill point; returns its status and what it said."""
+    def start(self, run: RunFolder, point: KillPoint | None = None) -> tuple[int, str]:
+        """Run the command, from where the run is, to its end or to a kill point; returns its status and its words."""
         words = ["fit", "--config", str(self.config), "-o", str(run.path), "--ckpt_path", "last"]
         said, counts = self.folder / "said.txt", self.folder / "counts.json"
         # Forked, so that what takes longest, the imports, is done once.
         process = multiprocessing.get_context("fork").Process(
-            target=_forked, args=(KillPoint(place, stay, call), words, counts, said)
+            target=_forked, args=(point or KillPoint("none", 0, -1), words, counts, said)
         )
         process.start()
         process.join()
@@ -132,11 +132,11 @@ class KilledRun:
         """
         run = RunFolder(self.folder / f"killed-{seed}")
         place, stay, call = self.draw(seed)
-        status, said = self.start(run, place, stay, call)
+        status, said = self.start(run, KillPoint(place, stay, call))
         at = f"{place} {stay + 1} of {len(self.counts[place])}, call {call} of {self.counts[place][stay]}"
         if status != -signal.SIGKILL:
             return at, [f"it was not killed: status {status}, it said {said}"]
-        status, said = self.start(run, "none", 0, -1)
+        status, said = self.start(run)
         if status != 0 or "Traceback" in said:
             return at, [f"it did not go on: status {status}, it said {said}"]
         return at, differences(run, self.whole)
@@ -148,6 +148,7 @@ def _forked(point: KillPoint, words: list[str], counts: Path, said: Path) -> Non
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     point.process = os.getpid()
+    os.setsid()
     sys.exit(run_to(point, words, counts))
 
 

@@ -45,6 +45,8 @@ LIGHTNING_LOGS = (
     "lightning_fabric.utilities.rank_zero",
     "lightning_utilities.core.rank_zero",
     "lightning_fabric.utilities.seed",
+    "lightning_fabric.utilities.distributed",
+    "pytorch_lightning.trainer.connectors.signal_connector",  # medino hears the signals itself
     "pytorch_lightning.trainer.connectors.checkpoint_connector",
 )
 """The loggers through which Lightning remarks on hardware, seeds and its makers' services."""

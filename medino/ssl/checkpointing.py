@@ -129,10 +129,8 @@ class RunCheckpoint(Checkpoint):
         received = self.signals.received
         if received is None or isinstance(exception, InterruptedRunError):
             return
-        kept = kept_in_words(RunFolder(Path(trainer.default_root_dir)))
-        raise InterruptedRunError(
-            f"stopped by {signal_name(received)} in the middle of a step; {kept}", received
-        ) from exception
+        # Without the other processes: nobody knows where they are.
+        raise self._interrupted(trainer, pl_module, received) from exception
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave signals to whoever heard them before."""
@@ -166,14 +164,21 @@ class RunCheckpoint(Checkpoint):
                     other.unlink()  # older, or later and damaged: another was refused when the run started
 
     def _stop_if_asked(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._stop is None:
-            return
+        if self._stop is not None:
+            stopped = self._interrupted(trainer, pl_module, self._stop)
+            gather_objects(None)  # a cluster may end a job when its first process ends: all wait for the requeuing
+            raise stopped
+
+    def _interrupted(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, number: signal.Signals
+    ) -> InterruptedRunError:
+        """What to say of a stop; asks SLURM to run the job again where its signal was the reason."""
+        steps = steps_done(pl_module)
+        when = f"after step {steps}" if self.last_saved == steps else "in the middle of a step"
         done = kept_in_words(RunFolder(Path(trainer.default_root_dir)))
-        if self._stop == self.signals.requeue:
-            done += "; " + "".join(gather_objects(requeue_job() if trainer.is_global_zero else ""))
-        raise InterruptedRunError(
-            f"stopped by {signal_name(self._stop)} after step {steps_done(pl_module)}; {done}", self._stop
-        )
+        if number == self.signals.requeue and trainer.is_global_zero:
+            done += f"; {requeue_job()}"
+        return InterruptedRunError(f"stopped by {signal_name(number)} {when}; {done}", number)
 
 
 def heard_by_any(received: signal.Signals | None, device: torch.device) -> signal.Signals | None:

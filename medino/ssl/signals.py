@@ -16,8 +16,9 @@ class StopSignals:
     """Notes the signals that ask a run to stop, so that it stops where it can be resumed from.
 
     In the middle of a step student, teacher and counters don't belong together; Lightning's own handler would write
-    them down so. Processes that are forked meanwhile (those that read images) inherit the deafness, and are not killed
-    by a signal that was meant for the run. A second Ctrl-C ends the process at once.
+    them down so. The processes that read images may receive the signal, too. Those that were forked meanwhile inherit
+    the deafness, but not to SIGTERM, of which they die; torch would break off the step for that, and must not. A second
+    Ctrl-C ends the process at once.
 
     Attributes:
         received: the first signal that came.
@@ -28,6 +29,7 @@ class StopSignals:
         self.received: signal.Signals | None = None
         self.requeue: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._child_ended: Any = None
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Begin to note; called again, it takes the place of handlers that were set since."""
@@ -41,18 +43,30 @@ class StopSignals:
             if signal.getsignal(number) != self._note:
                 before = signal.signal(number, self._note)
                 self._before.setdefault(number, before)
+        # Lightning puts back, at the end, what it found: handlers of before, not these.
+        trainer._signal_connector._original_handlers.update(self._before)
+        if callable(handler := signal.getsignal(signal.SIGCHLD)) and handler != self._note_child:
+            self._child_ended = handler
+            signal.signal(signal.SIGCHLD, self._note_child)
 
     def restore(self) -> None:
         """Put back the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+        if self._child_ended is not None and self.received is None:
+            signal.signal(signal.SIGCHLD, self._child_ended)
+            self._child_ended = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.received = self.received or signal.Signals(number)
+
+    def _note_child(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self._child_ended(number, frame)
 
 
 def signal_name(number: signal.Signals) -> str:
