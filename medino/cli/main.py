@@ -16,6 +16,7 @@ VERBS = {
     "embed": "features of a manifest's images by a backbone",
     "fewshot": "the few-shot study: backbones compared on a handful of labelled patients",
     "export": "a backbone for other libraries: Hugging Face, timm, Meta's code, ONNX",
+    "weights": "published weights by name: list, download, check",
     "report": "one self-contained HTML file from one or more runs",
     "adapt": "the main job: scan, pretrain, embed, few-shot study, segmentation, report",
     "demo": "`adapt` on a small archive of phantom images that it writes itself",

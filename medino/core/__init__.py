@@ -7,7 +7,16 @@ from medino.core.errors import (
     TrainingStoppedError,
     UnreadableImageError,
 )
-from medino.core.files import existing_file, existing_folder, file_fingerprint, read_json, whole_file, write_json
+from medino.core.files import (
+    existing_file,
+    existing_folder,
+    file_fingerprint,
+    file_sha256,
+    read_json,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 from medino.core.progress import ProgressBar, track
 from medino.core.randomness import derive_seed, numpy_generator, torch_generator
 from medino.core.runs import RunFolder, patients_seen_by, read_provenance, write_provenance
@@ -26,6 +35,7 @@ __all__ = [
     "existing_file",
     "existing_folder",
     "file_fingerprint",
+    "file_sha256",
     "numpy_generator",
     "optional",
     "patients_seen_by",
@@ -37,6 +47,7 @@ __all__ = [
     "torch_generator",
     "track",
     "whole_file",
+    "whole_folder",
     "write_json",
     "write_provenance",
     "write_table",

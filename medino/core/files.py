@@ -5,8 +5,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,43 @@ def existing_folder(path: str | Path, what: str) -> Path:
         problem = "is a file, not a folder" if path.is_file() else "does not exist"
         raise InputError(f"{what} {path} {problem}; check the path")
     return path
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`: on success it becomes `path` in one step, on failure it is removed.
+
+    Args:
+        path: not there yet, or an empty folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_sha256(path: str | Path, progress: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Args:
+        path: the file.
+        progress: told how many bytes are done.
+    """
+    digest, done = hashlib.sha256(), 0
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            done += len(block)
+            if progress is not None:
+                progress(done)
+    return digest.hexdigest()
 
 
 def file_fingerprint(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from medino.core import InputError, whole_file, write_json
+from medino.core import InputError, whole_file, whole_folder, write_json
 from medino.models.layouts import resizing
 from medino.models.layouts.hugging_face import in_the_hubs_names
 from medino.models.layouts.timm import in_timms_names
@@ -132,11 +132,11 @@ def _hugging_face(backbone: VisionTransformer, state: dict[str, torch.Tensor], p
         "image_std": list(config.std),
         "do_convert_rgb": True,
     }
-    write_json(path / "preprocessor_config.json", preprocessor)
-    write_json(path / "config.json", settings)
-    # Last, as without it the folder is no model's.
-    with whole_file(path / "model.safetensors") as temporary:
-        save_file(in_the_hubs_names(state), temporary, metadata={"format": "pt"})
+    with whole_folder(path) as temporary:
+        write_json(temporary / "preprocessor_config.json", preprocessor)
+        write_json(temporary / "config.json", settings)
+        with whole_file(temporary / "model.safetensors") as weights:
+            save_file(in_the_hubs_names(state), weights, metadata={"format": "pt"})
     return []
 
 

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from medino.core import InputError, existing_file, existing_folder, file_fingerprint, read_json, whole_file, write_json
+from medino.core import (
+    InputError,
+    existing_file,
+    existing_folder,
+    file_fingerprint,
+    file_sha256,
+    read_json,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 
 
 def test_json_comes_back_as_written_and_makes_its_folder(tmp_path: Path) -> None:
@@ -63,3 +73,33 @@ def test_a_files_fingerprint_depends_on_its_bytes_alone(tmp_path: Path) -> None:
     first, second, third = (file_fingerprint(tmp_path / name) for name in "abc")
     assert first == second != third
     assert len(first) == 32
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    def stop_half_way() -> None:
+        with whole_folder(tmp_path / "out" / "folder") as folder:
+            (folder / "a").touch()
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        stop_half_way()
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "out" / "folder").mkdir()
+    with whole_folder(tmp_path / "out" / "folder") as folder:
+        (folder / "a").touch()
+        assert not (tmp_path / "out" / "folder" / "a").exists()
+    assert [path.name for path in (tmp_path / "out" / "folder").iterdir()] == ["a"]
+    (tmp_path / "made").mkdir()
+    expected = stat.S_IMODE((tmp_path / "made").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "out" / "folder").stat().st_mode) == expected
+
+
+def test_a_files_sha256_is_the_standards_and_its_progress_is_told(tmp_path: Path) -> None:
+    # FIPS 180-2, appendix B.1 and B.3.
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    (tmp_path / "million").write_bytes(b"a" * 1_000_000)
+    told: list[int] = []
+    found = file_sha256(tmp_path / "million", told.append)
+    assert found == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+    assert told[-1] == 1_000_000

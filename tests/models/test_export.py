@@ -1,5 +1,6 @@
 """An exported backbone gives the same features in the library that it is for, and comes back as it went."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -132,6 +133,24 @@ def test_a_network_that_the_other_library_can_not_express_is_refused(tmp_path: P
     with pytest.raises(InputError, match=r"file is a file, and for hf a folder is written"):
         export_backbone(scattered(), "hf", tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("target", ["meta", "timm", "hf"])
+def test_an_export_that_fails_leaves_nothing_behind(
+    target: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("medino.models.export.save_file", full)
+    monkeypatch.setattr("torch.save", full)
+    path = tmp_path / {"meta": "b.pth", "timm": "b.safetensors", "hf": "b"}[target]
+    if there and target == "hf":
+        path.mkdir()
+    with pytest.raises(InputError, match=r"can't be written .* free some space"):
+        export_backbone(scattered(), target, path)  # type: ignore[arg-type]
+    assert [file.name for file in tmp_path.rglob("*")] == (["b"] if there and target == "hf" else [])
 
 
 def test_an_export_leaves_the_backbone_as_it_is(tmp_path: Path) -> None:
