@@ -6,16 +6,13 @@ docs/benchmarks/learning.md.
 """
 
 import argparse
-import csv
 import os
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,26 +22,19 @@ import torch
 
 from medino.cli.trainer import quiet_lightning
 from medino.core import RunFolder, whole_file
-from medino.data import Manifest, assign_splits, scan
 from medino.features import embed, thumbnail_features
 from medino.models import build_backbone, load_backbone, save_backbone
-from medino.probes import (
-    FewShotStudy,
-    balanced_accuracy_replicates,
-    differences,
-    of_kind,
-    patient_counts,
-    percentile_interval,
-    summaries,
-)
+from medino.probes import FewShotStudy, differences, summaries
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
 from medino.tracking import StepProgress, draw_fewshot
+from tests.benchmarks.paired import EPISODES, Difference, accuracy, difference, outcomes
+from tests.benchmarks.real_images import SETS, ImageSet, cohort, halves
 
 PROBES = ("nearest_mean", "knn", "logistic")
-REPLICATES, EPISODES = 2000, 50
-SUPPORT = {"train": 0.34, "test": 0.66}
+DEFAULT_SETS = ("histology", "cells", "radiographs")
 STEPS, BATCH = 100, 32
 OPEN = "untrained, LayerScale 1"
+BACKBONES = ("untrained", OPEN, "trained", "thumbnail")
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGE = """# Does pretraining from scratch teach something?
@@ -70,54 +60,6 @@ that is tested here; the intervals don't know of that search. Cells and radiogra
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """A set of real images.
-
-    Attributes:
-        folder: below the folder of real data.
-        views: kind of image.
-        labels: yields (path below `folder`, label, patient or None) of the images that count.
-        shots: labelled images a class.
-        unit: what stands for the patient, in words.
-    """
-
-    folder: str
-    views: Literal["natural", "radiology", "histology"]
-    labels: Callable[[Path], Iterator[tuple[str, str, str | None]]]
-    shots: tuple[int, ...]
-    unit: str
-
-
-def grouped_tiles(data: Path) -> Iterator[tuple[str, str, str | None]]:
-    """LC25000's lung tiles with the group of the original that each was made from."""
-    with (data / "MANIFEST.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["path"].startswith("lc25000_lung/"):
-                yield row["path"].removeprefix("lc25000_lung/"), row["label"], row["group"]
-
-
-def cells(data: Path) -> Iterator[tuple[str, str, str | None]]:
-    """White blood cells of the three classes that are large enough."""
-    with (data / "wbc_dataset1" / "labels.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["class label"] in {"1", "2", "3"}:
-                yield f"{int(row['image ID']):03d}.png", row["class label"], None
-
-
-def radiographs(data: Path) -> Iterator[tuple[str, str, str | None]]:
-    """Chest radiographs, normal or tuberculosis, as the file's name says."""
-    for path in sorted((data / "cxr_shenzhen" / "images").glob("*.jpg")):
-        yield path.name, {"0": "normal", "1": "tuberculosis"}[path.stem[-1]], None
-
-
-SETS = {
-    "histology": ImageSet("lc25000_lung", "histology", grouped_tiles, (5, 20), "group of tiles from one original"),
-    "cells": ImageSet("wbc_dataset1", "histology", cells, (5,), "file"),
-    "radiographs": ImageSet("cxr_shenzhen/images", "radiology", radiographs, (5, 20), "file"),
-}
-
-
-@dataclass(frozen=True)
 class Score:
     """Balanced accuracy of a probe at a number of shots over all seeds: of each backbone, and the paired difference."""
 
@@ -127,11 +69,8 @@ class Score:
     untrained_open: float
     trained: float
     thumbnail: float
-    difference: float
-    low: float
-    high: float
+    difference: Difference
     test_patients: int
-    by_seed: list[float]
 
 
 @dataclass(frozen=True)
@@ -142,25 +81,6 @@ class Measured:
     seconds: list[float]
     images: int
     first_study: pa.Table
-
-
-def cohort(data: Path, images: ImageSet, work: Path) -> Manifest:
-    """The manifest of one set; images without a label are left out."""
-    labels = work / "labels.csv"
-    rows = list(images.labels(data))
-    with labels.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "patient"] if rows[0][2] else ["path", "label"])
-        writer.writerows([[value for value in row if value is not None] for row in rows])
-    manifest = scan([data / images.folder], labels=labels, key=work / "key")
-    return manifest.select([label is not None for label in manifest.column("label")])
-
-
-def halves(manifest: Manifest, seed: int) -> tuple[Manifest, Manifest]:
-    """One half to train on without labels, and the other to measure on: a third of it for support sets."""
-    parts = assign_splits(manifest, {"train": 0.5, "test": 0.5}, seed=seed)
-    seen, unseen = (parts.select(parts.column("split") == name) for name in ("train", "test"))
-    return seen, assign_splits(unseen, SUPPORT, seed=seed)
 
 
 def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int) -> float:
@@ -197,30 +117,8 @@ def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int)
 
 def compare(evidence: list[pa.Table], probe: str, shots: int) -> Score:
     """Average the studies of all seeds; the interval resamples the test patients, the same for all of them."""
-    correct: dict[str, list[np.ndarray]] = {name: [] for name in ("untrained", OPEN, "trained", "thumbnail")}
-    for table in evidence:
-        rows = of_kind(table, "outcome", shots=shots, probe=probe).sort_by(
-            [("episode", "ascending"), ("unit_id", "ascending")]
-        )
-        for name, predictions in correct.items():
-            part = rows.filter(pc.equal(rows["backbone"], name))
-            predictions.append(np.array(part["predicted"].to_pylist()).reshape(EPISODES, -1))
-    one_episode = part.slice(0, len(part) // EPISODES)
-    targets = np.array(one_episode["target"].to_pylist())
-    patients = list(dict.fromkeys(one_episode["patient"].to_pylist()))
-    of_unit = [patients.index(patient) for patient in one_episode["patient"].to_pylist()]
-    drawn = patient_counts(len(patients), REPLICATES, seed=0)[:, of_unit]
-    everyone = np.ones((1, len(targets)), dtype=np.float32)
-
-    def score(name: str, weights: np.ndarray) -> np.ndarray:
-        return balanced_accuracy_replicates(targets, np.concatenate(correct[name]), weights)
-
-    low, high = percentile_interval(score("trained", drawn) - score("untrained", drawn))
-    value = {name: float(score(name, everyone)[0]) for name in correct}
-    by_seed = [
-        float(np.subtract(*(balanced_accuracy_replicates(targets, p, everyone)[0] for p in pair)))
-        for pair in zip(correct["trained"], correct["untrained"], strict=True)
-    ]
+    of = {name: [outcomes(table, name, probe, shots) for table in evidence] for name in BACKBONES}
+    value = {name: float(accuracy(seeds)[0]) for name, seeds in of.items()}
     return Score(
         probe=probe,
         shots=shots,
@@ -228,11 +126,8 @@ def compare(evidence: list[pa.Table], probe: str, shots: int) -> Score:
         untrained_open=value[OPEN],
         trained=value["trained"],
         thumbnail=value["thumbnail"],
-        difference=value["trained"] - value["untrained"],
-        low=low,
-        high=high,
-        test_patients=len(patients),
-        by_seed=by_seed,
+        difference=difference(of["trained"], of["untrained"]),
+        test_patients=of["trained"][0].test_patients,
     )
 
 
@@ -277,14 +172,13 @@ def table(results: dict[str, Measured]) -> list[str]:
     ]
     for name, measured in results.items():
         for score in measured.scores:
-            interval = f"**{score.difference:+.3f}** [{score.low:+.3f}, {score.high:+.3f}]"
-            by_seed = ", ".join(f"{value:+.3f}" for value in score.by_seed)
+            by_seed = ", ".join(f"{value:+.3f}" for value in score.difference.by_seed)
             cells = [
                 name,
                 score.probe.replace("_", " "),
                 score.shots,
                 *(f"{value:.3f}" for value in (score.untrained, score.untrained_open, score.trained)),
-                interval,
+                str(score.difference),
                 by_seed,
                 f"{score.thumbnail:.3f}",
                 f"{score.test_patients} ({SETS[name].unit})",
@@ -298,7 +192,7 @@ def main() -> int:
     """Run the benchmark and write its page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MEDINO_TEST_DATA", "../shared/data")))
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=DEFAULT_SETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
