@@ -10,25 +10,23 @@ import os
 import platform
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pytorch_lightning as pl
 import torch
 
-from medino.cli.trainer import quiet_lightning
 from medino.core import RunFolder, whole_file
 from medino.features import embed, thumbnail_features
 from medino.models import build_backbone, load_backbone, save_backbone
 from medino.probes import FewShotStudy, differences, summaries
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
-from medino.tracking import StepProgress, draw_fewshot
+from medino.tracking import draw_fewshot
 from tests.benchmarks.paired import EPISODES, Difference, accuracy, difference, outcomes
 from tests.benchmarks.real_images import SETS, ImageSet, cohort, halves
+from tests.benchmarks.training import train
 
 PROBES = ("nearest_mean", "knn", "logistic")
 DEFAULT_SETS = ("histology", "cells", "radiographs")
@@ -99,20 +97,7 @@ def pretrain(manifest: Path, run: Path, images: ImageSet, steps: int, seed: int)
         num_workers=1,
         seed=seed,
     )
-    quiet_lightning()
-    trainer = pl.Trainer(
-        default_root_dir=run,
-        max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        callbacks=[StepProgress(f"pretraining, seed {seed}")],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    started = time.monotonic()
-    trainer.fit(module, datamodule=data)
-    return time.monotonic() - started
+    return train(module, data, run, steps, f"pretraining, seed {seed}")
 
 
 def compare(evidence: list[pa.Table], probe: str, shots: int) -> Score:
