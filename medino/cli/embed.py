@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.messages import INTERPOLATION_HELP, WEIGHTS_HELP
 from medino.core import InputError, patients_seen_by
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         type=str | None,
-        help="a file of weights in the layout of medino, Meta, Hugging Face or timm, one of Hugging Face's folders, or "
-        "the folder of a run",
+        help=WEIGHTS_HELP,
     )
+    parser.add_argument("--interpolation", type=str | None, help=INTERPOLATION_HELP)
     parser.add_argument(
         "--backbone", type=str | None, help="an untrained backbone of this preset instead: mini, tiny, small, ..."
     )
@@ -56,6 +57,8 @@ def run(config: Namespace) -> None:
         raise InputError(
             f"{' and '.join(given) or 'nothing'} given to embed with; give one of --weights, --backbone and --thumbnail"
         )
+    if config.interpolation and not config.weights:
+        raise InputError("interpolation is the weights'; leave --interpolation out, or give --weights")
     manifest = Manifest.read(config.manifest)
     table = thumbnails(config, manifest) if config.thumbnail else tokens(config, manifest)
     failures = table.failures
@@ -87,7 +90,7 @@ def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":
 
     facts: dict[str, Any] = {}
     if config.weights:
-        backbone = load_backbone(config.weights)
+        backbone = load_backbone(config.weights, config.interpolation)
         # So that a study can count them among its test patients, or say that nobody can.
         seen = patients_seen_by(config.weights, manifest.settings.get("key_id"))
         facts = {} if seen == [] else {"pretraining_patients": seen}

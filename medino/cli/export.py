@@ -2,6 +2,8 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.messages import INTERPOLATION_HELP, WEIGHTS_HELP
+
 
 def configure(parser: ArgumentParser) -> None:
     """Add the options of `medino export`."""
@@ -9,9 +11,9 @@ def configure(parser: ArgumentParser) -> None:
         "--weights",
         type=str,
         required=True,
-        help="a file of weights in the layout of medino, Meta, Hugging Face or timm, one of Hugging Face's folders, or "
-        "the folder of a run",
+        help=WEIGHTS_HELP,
     )
+    parser.add_argument("--interpolation", type=str | None, help=INTERPOLATION_HELP)
     parser.add_argument(
         "--to",
         type=str,
@@ -26,7 +28,7 @@ def run(config: Namespace) -> None:
     """Load, write, and say what the other library does differently."""
     from medino.models import export_backbone, load_backbone
 
-    notes = export_backbone(load_backbone(config.weights), config.to, config.output)
+    notes = export_backbone(load_backbone(config.weights, config.interpolation), config.to, config.output)
     print(f"backbone  {config.output}")
     for note in notes:
         print(f"note      {note}")

@@ -13,6 +13,12 @@ LEFT_OUT = ("Does not validate against any of the Union", "Subtypes:", "Errors:"
 
 HELP = "; --help lists the options"
 
+WEIGHTS_HELP = (
+    "a name that `medino weights list` shows, a file in the layout of medino, Meta, Hugging Face or timm, one of "
+    "Hugging Face's folders, or the folder of a run"
+)
+INTERPOLATION_HELP = "whose way to resize the position embedding away from its native grid: meta, hf or timm [that of the weights' family]"
+
 GIVEN = "Given value"
 """What follows such a line repeats all of the settings."""
 

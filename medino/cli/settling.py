@@ -8,8 +8,9 @@ import torch
 
 from medino.core import InputError
 from medino.data import Manifest
-from medino.models import PRESETS, BackboneConfig, VisionTransformer, build_backbone, load_backbone
+from medino.models import PRESETS, BackboneConfig, Interpolation, VisionTransformer, build_backbone, load_backbone
 from medino.ssl import Probe, Setting, peak_learning_rate, recommended_steps, small_data_settings
+from medino.ssl.starting_heads import WIDTHS, check_width, starting_heads
 
 Kind = Literal["natural", "radiology", "histology"]
 
@@ -28,8 +29,13 @@ class Plan:
     """How to adapt and how to measure.
 
     Args:
-        weights: backbone to start from: a file in the layout of medino, Meta, Hugging Face or timm, a folder of Hugging
-            Face's, or a run's folder; without one, training starts from scratch.
+        weights: backbone to start from: a name that `medino weights list` shows, a file in the layout of medino, Meta,
+            Hugging Face or timm, a folder of Hugging Face's, or a run's folder; without one, training starts from
+            scratch.
+        heads: projection heads to start from, where some were published: a name, a file (RAD-DINO's, a full checkpoint
+            of DINO) or a run's folder.
+        interpolation: whose way to resize the position embedding of the weights: meta, hf or timm; the family's own if
+            not given.
         backbone: preset to train from scratch: mini, tiny, small, base, large, giant2.
         probe: manifest of labelled images of other patients, scanned with the same `--key`, by which the best state of
             the training is chosen; without one, the last state is what is measured.
@@ -48,6 +54,8 @@ class Plan:
     """
 
     weights: str | None = None
+    heads: str | None = None
+    interpolation: Interpolation | None = None
     backbone: str | None = None
     probe: str | None = None
     views: Kind | None = None
@@ -92,9 +100,18 @@ def settle_start(settled: Settled, plan: Plan) -> tuple[BackboneConfig, VisionTr
         InputError: the weights can't be read, or there is no such preset.
     """
     if plan.weights is not None:
-        backbone = load_backbone(plan.weights)
+        backbone = load_backbone(plan.weights, plan.interpolation)
         settled.settle("start", None, lambda: (backbone.config.name, "weights were given"))
+        if not backbone.config.mask_token:
+            reason = "the weights have none, and masked patches need one: it is learnt from zeros"
+            settled.settle("mask_token", None, lambda: ("zeros", reason))
+            backbone = load_backbone(plan.weights, plan.interpolation, mask_token=True)
+        if plan.heads is not None:
+            check_width(starting_heads(plan.heads), backbone.config.embed_dim)
         return backbone.config, backbone
+    for name, value in (("heads", plan.heads), ("interpolation", plan.interpolation)):
+        if value is not None:
+            raise InputError(f"{name} was given without weights to go with it; add --weights, or leave {name} out")
     choice = ("small", "there is a GPU") if torch.cuda.is_available() else ("mini", "no GPU: what two cores can train")
     preset = settled.settle("backbone", plan.backbone, lambda: choice)
     if preset not in PRESETS:
@@ -128,8 +145,13 @@ def settle_training(
     settings = small_data_settings(
         images, data["batch_size"], steps, from_weights=start is not None, embed_dim=config.embed_dim
     )
+    if plan.heads is not None:
+        settings = [setting for setting in settings if setting.name not in WIDTHS]
+        settled.settle("heads", None, lambda: ("published", "heads were given: their widths are those of their file"))
     settled.choices += settings
     module = {setting.name: setting.value for setting in settings}
+    if plan.heads is not None:
+        module["heads"] = plan.heads
     settled.choices.append(peak_learning_rate(module["base_lr"], module["lr_scaling"], data["batch_size"]))
     # What the backbone is, its own file says from here on.
     changes = module.pop("backbone_settings", {})

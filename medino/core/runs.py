@@ -158,7 +158,7 @@ def patients_seen_by(weights: str | Path, key_id: str | None) -> list[str] | Non
     """The patients whose images a backbone was pretrained on, where it is a run's.
 
     Args:
-        weights: the backbone's file, or the folder of its run.
+        weights: the backbone's file, the folder of its run, or the name of published weights, which are nobody's run.
         key_id: names the key of the patients that these are to be compared with; None where that is not known.
 
     Returns:
@@ -168,7 +168,7 @@ def patients_seen_by(weights: str | Path, key_id: str | None) -> list[str] | Non
     weights = Path(weights)
     run = RunFolder(weights if weights.is_dir() else weights.parent)
     of_run = {path.resolve() for path in (run.backbone, run.best_backbone)}
-    if not run.provenance.is_file() or (weights.is_file() and weights.resolve() not in of_run):
+    if not weights.exists() or not run.provenance.is_file() or (weights.is_file() and weights.resolve() not in of_run):
         return []
     facts = read_provenance(run)
     key_of_run = facts["fingerprints"].get("key")

@@ -12,7 +12,7 @@ from monai.losses import DiceCELoss
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from medino.core import InputError, derive_seed, torch_generator
-from medino.models import backbone_fingerprint, build_backbone, load_backbone
+from medino.models import Interpolation, backbone_fingerprint, build_backbone, load_backbone
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import SegmentationData
 from medino.segmentation.frozen import FrozenFeatures
@@ -38,7 +38,10 @@ class Segmentation(pl.LightningModule):
 
     Args:
         class_names: the classes by index, the background first; as the datamodule's `class_values`.
-        weights: the backbone's weights file; None takes `backbone` untrained.
+        weights: the backbone: a name of known weights, a file or folder of any layout that is read, or a run's folder;
+            None takes `backbone` untrained.
+        interpolation: whose way to resize the position embedding of `weights`: "meta", "hf" or "timm"; None follows
+            the family of the file.
         backbone: name of the preset to build where there is no weights file.
         head: "linear" (BatchNorm, dropout, 1x1 convolution on the last layer) or "multilayer" (four layers, two 3x3
             convolutions on a finer grid).
@@ -61,6 +64,7 @@ class Segmentation(pl.LightningModule):
         self,
         class_names: list[str],
         weights: str | None = None,
+        interpolation: Interpolation | None = None,
         backbone: str = "mini",
         head: HeadName = "linear",
         layers: list[int] | None = None,
@@ -86,7 +90,7 @@ class Segmentation(pl.LightningModule):
         self.save_overlays = save_overlays
         if head not in LAYERS_OF_HEAD:
             raise InputError(f"head is {head!r}; it can be {' or '.join(map(repr, LAYERS_OF_HEAD))}")
-        network = load_backbone(weights) if weights is not None else build_backbone(backbone, seed=seed)
+        network = load_backbone(weights, interpolation) if weights is not None else build_backbone(backbone, seed=seed)
         self.backbone_fingerprint = backbone_fingerprint(network)
         self.features = FrozenFeatures(network, LAYERS_OF_HEAD[head] if layers is None else layers, token_cache_mb)
         self.head = build_head(head, self.features.channels, len(class_names), derive_seed(seed, "segmentation_head"))

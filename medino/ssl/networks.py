@@ -16,6 +16,7 @@ from medino.models import (
     build_backbone,
     load_backbone,
 )
+from medino.ssl.starting_heads import check_width
 from medino.ssl.strategies import strategy_from
 
 
@@ -84,12 +85,8 @@ def build_student(settings: Mapping[str, Any], weights: str | None, heads: Publi
             generator=torch_generator(settings["seed"], purpose),
         )
 
-    for name, published in () if heads is None else (("DINO", heads.dino), ("iBOT", heads.ibot)):
-        if published is not None and published.in_dim != backbone.config.embed_dim:
-            raise InputError(
-                f"the {name} head given takes tokens of width {published.in_dim}, and the backbone's have "
-                f"{backbone.config.embed_dim}; give the heads that were published with these weights"
-            )
+    if heads is not None:
+        check_width(heads, backbone.config.embed_dim)
     prototypes, bottleneck = settings["prototypes"], settings["head_bottleneck_dim"]
     dino_head = head("dino_head", prototypes, bottleneck) if heads is None else heads.dino.build(settings["fixed_gain"])
     if not settings["separate_ibot_head"] or settings["objective"] == "dino":

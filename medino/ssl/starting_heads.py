@@ -9,6 +9,17 @@ from medino.core import InputError, RunFolder
 from medino.models import PublishedHeads, find_heads, read_heads
 from medino.ssl.checkpointing import latest_checkpoint
 
+WIDTHS = (
+    "prototypes",
+    "head_bottleneck_dim",
+    "head_layers",
+    "head_hidden_dim",
+    "separate_ibot_head",
+    "ibot_prototypes",
+    "ibot_bottleneck_dim",
+)
+"""The settings of `DINOv2` that come with published heads."""
+
 
 def starting_heads(heads: str) -> PublishedHeads:
     """The heads of a file, of a name of known weights, or of a run's last checkpoint.
@@ -23,6 +34,20 @@ def starting_heads(heads: str) -> PublishedHeads:
         if path is None:
             raise InputError(f"the folder {heads} holds no checkpoint of a run to take heads from; give a file")
     return read_heads(path)
+
+
+def check_width(heads: PublishedHeads, embed_dim: int) -> None:
+    """Refuse heads for tokens of another width than a backbone's.
+
+    Raises:
+        InputError: they are.
+    """
+    for name, head in (("DINO", heads.dino), ("iBOT", heads.ibot)):
+        if head is not None and head.in_dim != embed_dim:
+            raise InputError(
+                f"the {name} head given takes tokens of width {head.in_dim}, and the backbone's have {embed_dim}; give "
+                "the heads that were published with these weights"
+            )
 
 
 def head_settings(heads: PublishedHeads, asked: Mapping[str, Any], constructor: Callable[..., Any]) -> dict[str, Any]:
