@@ -11,8 +11,8 @@ from typing import Any
 from medino.cli.parser import verb_parser
 from medino.core import InterruptedRunError, MedinoError
 
-LIGHTNING_VERBS = frozenset({"fit", "validate", "test", "predict"})
-"""The verbs that LightningCLI parses itself."""
+LIGHTNING_VERBS = dict.fromkeys(("fit", "validate", "test", "predict"), "lightning") | {"plan": "plan"}
+"""The verbs that LightningCLI parses itself, and the modules that they live in."""
 
 
 def dispatch(verb: str, words: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def dispatch(verb: str, words: Sequence[str]) -> int:
     try:
         with one_line_warnings(verb):
             if verb in LIGHTNING_VERBS:
-                import_module("medino.cli.lightning").run(verb, list(words))
+                import_module(f"medino.cli.{LIGHTNING_VERBS[verb]}").run(verb, list(words))
             else:
                 module = import_module(f"medino.cli.{verb}")
                 parser = verb_parser(verb, module.configure)

@@ -9,6 +9,7 @@ VERBS = {
     "convert": "volumes of DICOM series to NIfTI files",
     "check": "find leaks: copies across patients and splits, labels that the scanner or the file's size gives away",
     "curate": "a manifest without blank, clipped and repeated images, balanced by clusters of features",
+    "plan": "what a pretraining will take (memory, hours, disk), and which settings suit it (LightningCLI)",
     "fit": "train: pretraining or segmentation, as the configuration says (LightningCLI)",
     "validate": "evaluate a checkpoint on the validation patients (LightningCLI)",
     "test": "evaluate a checkpoint on the test patients (LightningCLI)",
@@ -21,7 +22,7 @@ VERBS = {
     "adapt": "the main job: scan, pretrain, embed, few-shot study, segmentation, report",
     "demo": "`adapt` on a small archive of phantom images that it writes itself",
 }
-"""Verb and what it does. Each lives in `medino/cli/<verb>.py` (LightningCLI's four in `lightning.py`)."""
+"""Verb and what it does. Each lives in `medino/cli/<verb>.py` (Lightning's own four in `lightning.py`)."""
 
 
 def usage() -> str:

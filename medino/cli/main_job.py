@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_classes
 from medino.cli.contact_sheet import write_contact_sheet
@@ -165,9 +165,9 @@ def check_same_settings(run: RunFolder, settings: dict[str, Any]) -> None:
 
 def show_settings(settled: Settled, labelled: bool, masked: bool) -> None:
     """Print what was settled and why, and what will not be done."""
-    table = Table("setting", "value", "why", "source", title="settings", title_justify="left")
+    table = Table(Column("setting", no_wrap=True), "value", "why", title="settings", title_justify="left")
     for choice in settled.choices:
-        table.add_row(choice.name, str(choice.value), choice.reason, choice.source)
+        table.add_row(choice.name, str(choice.value), choice.why)
     Console(highlight=False).print(table)
     if not labelled:
         print("no labels were given: there will be no few-shot study (--labels)", file=sys.stderr)

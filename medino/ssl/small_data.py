@@ -51,6 +51,11 @@ class Setting:
     reason: str
     source: str = ""
 
+    @property
+    def why(self) -> str:
+        """The reason with its source."""
+        return f"{self.reason} ({self.source})" if self.source else self.reason
+
 
 def small_data_settings(
     images: int, batch_size: int, steps: int, *, from_weights: bool, embed_dim: int
