@@ -48,7 +48,7 @@ def run_sections(run: RunFolder) -> list[Section]:
         failures_section(evidence) if evidence is not None else None,
         segmentation_section(evidence) if evidence is not None else None,
         images_section(run),
-        pretraining_section(metrics),
+        pretraining_section(metrics, provenance),
         provenance_section(provenance, config),
     ]
     sections = [section for section in found if section is not None]

@@ -22,17 +22,28 @@ class _Panel:
     label: str
     words: tuple[str, ...]
     logarithmic: bool = False
+    limits: tuple[float, float] | None = None
 
 
 PANELS = (
     _Panel("Losses", "loss", ("loss",)),
+    _Panel("Online probe", "balanced accuracy", ("probe_balanced_accuracy",), limits=(0, 1)),
     _Panel("RankMe of the class tokens", "effective rank", ("rankme",)),
+    _Panel("Likeness of features", "cosine or CKA", ("mean_cosine", "cka_to_start"), limits=(0, 1)),
     _Panel("Prototypes that are some image's first choice", "prototypes", ("prototypes_used",)),
+    _Panel("Student and teacher on the same image", "agreement", ("agreement",), limits=(0, 1)),
     _Panel("Entropy of the teacher's targets", "nats", ("entropy",)),
+    _Panel("What a prototype tells of its image", "nats", ("prototype_information",)),
     _Panel("Gradient norms before clipping", "norm", ("grad",), logarithmic=True),
     _Panel("Learning rate", "rate", ("lr", "learning_rate"), logarithmic=True),
 )
 """Which columns go into which panel: those of whose name's parts one begins with a word."""
+
+SAMPLES = {"teacher": "training batch", "watch": "fixed sample"}
+"""What a measure is of, where the same one is taken of two sets of images: numbers of two sets don't compare."""
+
+NAMES = {"cka_to_start": "CKA to the start", "mean_cosine": "cosine of two images", "rankme": "RankMe"}
+"""Measures whose names are not words."""
 
 
 def draw_pretraining(metrics: Mapping[str, np.ndarray]) -> Figure:
@@ -77,10 +88,13 @@ def thinned(steps: np.ndarray, values: np.ndarray, most: int = MOST_POINTS) -> t
 
 def _draw_panel(axes: Any, panel: _Panel, columns: Sequence[str], metrics: Mapping[str, np.ndarray]) -> None:
     positive = False
+    names = [name.split("/")[-1] for name in columns]
     for index, name in enumerate(columns):
         steps, values = thinned(metrics[STEP], metrics[name])
         style = look(index)
-        label = name.split("/")[-1].replace("_", " ")
+        label = NAMES.get(names[index], names[index].replace("_", " "))
+        if names.count(names[index]) > 1:
+            label = f"{label}, {SAMPLES.get(name.split('/')[0], name.split('/')[0])}"
         axes.plot(
             steps,
             values,
@@ -95,7 +109,10 @@ def _draw_panel(axes: Any, panel: _Panel, columns: Sequence[str], metrics: Mappi
     axes.set_title(panel.title)
     axes.set_xlabel("step")
     axes.set_ylabel(panel.label)
+    if panel.limits is not None:
+        axes.set_ylim(panel.limits[0] - 0.03, panel.limits[1] + 0.03)
     if panel.logarithmic and positive:
         axes.set_yscale("log")
     if len(columns) > 1:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8.5)
+        ncols = 3 if max(map(len, names)) < 14 else 2
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=ncols, fontsize=8.5)
