@@ -1,6 +1,7 @@
 """Anchoring: how far the student's patch tokens went from those of the model that it started from."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +12,7 @@ from torch import nn
 from medino.core import InputError
 from medino.models import VisionTransformer
 from medino.models.lora import without_adapters
+from medino.ssl.batch import PretrainingBatch
 from medino.ssl.distributed import all_reduce_sum, world_size
 
 
@@ -60,7 +62,11 @@ class Anchoring(nn.Module):
         return super().train(False)
 
     def terms(
-        self, global_crops: torch.Tensor, student_patches: torch.Tensor, masks: torch.Tensor | None
+        self,
+        global_crops: torch.Tensor,
+        student_patches: torch.Tensor,
+        masks: torch.Tensor | None,
+        count: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
         """The loss terms, weights included: "anchor_feature" and "anchor_gram", those whose weight is not 0.
 
@@ -68,17 +74,14 @@ class Anchoring(nn.Module):
             global_crops: (2b, 3, G, G).
             student_patches: (2b, h, w, D), of the same crops as masked.
             masks: (2b, N) bool; None: nothing is masked.
-
-        Raises:
-            InputError: in each of all processes' crops something is masked.
+            count: `unmasked_crops` of the step.
         """
+        assert count is not None
         rows = torch.arange(len(global_crops), device=global_crops.device)
         if masks is not None:
             rows = (~masks.any(dim=1)).nonzero()[:, 0]
-        # The mean over the crops of all processes, whose numbers of unmasked ones differ.
-        count = all_reduce_sum(torch.tensor(float(len(rows)), device=global_crops.device)) / world_size()
-        if not bool(count > 0):
-            raise InputError("anchoring needs global crops in which nothing is masked; lower mask_probability")
+        if len(rows) == 0:
+            return self.at_rest(count)
         with torch.no_grad():
             start = F.normalize(self.start(global_crops[rows]).patches.flatten(1, 2).float(), dim=-1)
         student = F.normalize(student_patches[rows].flatten(1, 2).float(), dim=-1)
@@ -90,9 +93,31 @@ class Anchoring(nn.Module):
         return terms
 
     def at_rest(self, like: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The terms while the backbone is held: there is no distance yet."""
+        """The terms where there is no distance, as while the backbone is held."""
         weights = {"anchor_feature": self.settings.feature_weight, "anchor_gram": self.settings.gram_weight}
         return {name: like.new_zeros(()) for name, weight in weights.items() if weight > 0}
+
+
+def unmasked_crops(batches: Sequence[PretrainingBatch], nothing_is_masked: bool) -> torch.Tensor:
+    """In how many global crops nothing is masked: the mean over processes and micro-batches, which differ in it.
+
+    Divided by it, their sums have the mean over all crops as their mean.
+
+    Args:
+        batches: the micro-batches of this process.
+        nothing_is_masked: whatever their masks say.
+
+    Raises:
+        InputError: there is none.
+    """
+    counts = [
+        torch.ones_like(batch.masks[:, 0]).sum() if nothing_is_masked else (~batch.masks.any(dim=1)).sum()
+        for batch in batches
+    ]
+    count = all_reduce_sum(torch.stack(counts).sum().float()) / (world_size() * len(counts))
+    if not bool(count > 0):
+        raise InputError("anchoring needs global crops in which nothing is masked; lower mask_probability")
+    return count
 
 
 def feature_distances(student: torch.Tensor, start: torch.Tensor) -> torch.Tensor:

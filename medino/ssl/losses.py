@@ -1,4 +1,4 @@
-"""The three losses: DINO between views, iBOT at masked patches, KoLeo within the batch.
+"""The two losses of prototypes: DINO between views and iBOT at masked patches.
 
 All are computed in float32 whatever comes in. DINO and iBOT are one thing, a weighted sum of cross-entropies between
 rows of prototype scores; they differ in which rows meet which targets and what they weigh, which is said here, and
@@ -6,13 +6,8 @@ rows of prototype scores; they differ in which rows meet which targets and what 
 """
 
 import torch
-import torch.nn.functional as F
 
-from medino.ssl.distributed import gather_with_gradient, rank
 from medino.ssl.prototypes import Targets
-
-KOLEO_EPSILON = 1e-8
-"""Added to distances before the logarithm, in float32: in float16 it is zero and duplicates give infinity."""
 
 
 def dino_targets(teacher_probabilities: torch.Tensor, num_local_crops: int) -> Targets:
@@ -68,27 +63,3 @@ def ibot_row_weights(masks: torch.Tensor) -> torch.Tensor:
     """
     weights = masks / masks.sum(dim=1, keepdim=True).clamp(min=1)
     return weights[masks] / masks.shape[0]
-
-
-def koleo_loss(features: torch.Tensor) -> torch.Tensor:
-    """Kozachenko-Leonenko regulariser (Sablayrolles et al. 2019): `-mean log(|x_i - x_nn| + 1e-8)` on the unit sphere.
-
-    The nearest neighbour is looked for in the batch of all processes. Exact duplicates have a finite loss and no
-    gradient (there is no direction in which to part them); a batch of one has no neighbour and gives zero.
-
-    Args:
-        features: (B, D) class tokens of one crop, of any floating type.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        own = F.normalize(features.float(), dim=-1, eps=KOLEO_EPSILON)
-        everyone = gather_with_gradient(own)
-        if everyone.shape[0] < 2:
-            return own.sum() * 0
-        with torch.no_grad():
-            # Not by products: near duplicates, as every network gives before training, round to the same cosine.
-            apart = torch.cdist(own, everyone, compute_mode="donot_use_mm_for_euclid_dist")
-            rows = torch.arange(own.shape[0], device=own.device)
-            apart[rows, rows + rank() * own.shape[0]] = torch.inf  # nobody is his own neighbour
-            nearest = apart.argmin(dim=1)
-        distances = torch.linalg.vector_norm(own - everyone[nearest], dim=-1)
-        return -torch.log(distances + KOLEO_EPSILON).mean()

@@ -13,11 +13,13 @@ from pytorch_lightning.utilities import rank_zero_info
 
 from medino.core import InputError, torch_generator
 from medino.models import BackboneConfig, Interpolation, backbone_fingerprint, merge_lora
+from medino.ssl.accumulation import micro_batches, of_whole_step
 from medino.ssl.anchoring import Anchor
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.checkpointing import RunCheckpoint
-from medino.ssl.distributed import all_processes_agree, all_reduce_mean, average_gradients
+from medino.ssl.distributed import all_processes_agree, all_reduce_mean, average_gradients, world_size
 from medino.ssl.heads_first import BackboneRelease, HeadsFirst, held
+from medino.ssl.koleo import KoLeoScope
 from medino.ssl.monitors import Watch, teacher_health
 from medino.ssl.networks import build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
@@ -25,9 +27,10 @@ from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_gro
 from medino.ssl.plain_settings import plain_settings, settings_from
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, make_schedules
-from medino.ssl.self_distillation import Centering, SelfDistillation, StepLosses
-from medino.ssl.settings import LearningRateScaling, check_settings, scaled_learning_rate
+from medino.ssl.self_distillation import Centering, SelfDistillation
+from medino.ssl.settings import LearningRateScaling, check_division, check_settings, scaled_learning_rate, scopes
 from medino.ssl.starting_heads import head_settings, starting_heads
+from medino.ssl.step_losses import StepLosses
 from medino.ssl.strategies import Strategy, plain, strategy_from
 
 EXPECTED = (
@@ -93,6 +96,14 @@ class DINOv2(pl.LightningModule):
         dino_weight: weight of the DINO loss.
         ibot_weight: weight of the iBOT loss.
         koleo_weight: weight of the KoLeo regulariser.
+        koleo_scope: "global": a class token's nearest neighbour is looked for in the batch of all processes;
+            "process": in that of each process alone, as the reference does.
+        sinkhorn_queue: past images whose class tokens the teacher assigns to the prototypes together with the batch's,
+            for small batches (SwAV, Caron et al. 2020, section 4.1); 0: none. It takes 8 bytes times images times
+            prototypes for a moment in each step. Masked patches have none: there are hundreds in a batch of 8.
+        koleo_queue: past images among which nearest neighbours are looked for, besides the batch's; 0: none.
+        accumulate: micro-batches that a step's batch is divided into, one after the other: the memory of a smaller
+            batch. Targets are still made over the whole batch; KoLeo looks for neighbours in each micro-batch.
         seed: of everything random in the module: initial weights, drop path.
         max_nonfinite_steps: a step with NaN or infinity in loss or gradient is skipped; after this many in a row the
             run stops.
@@ -142,6 +153,10 @@ class DINOv2(pl.LightningModule):
         dino_weight: float = 1.0,
         ibot_weight: float = 1.0,
         koleo_weight: float = 0.1,
+        koleo_scope: KoLeoScope = "global",  # reference process
+        sinkhorn_queue: int = 0,
+        koleo_queue: int = 0,
+        accumulate: int = 1,
         seed: int = 0,
         max_nonfinite_steps: int = 10,
         checkpoint_every_n_steps: int = 500,
@@ -170,6 +185,9 @@ class DINOv2(pl.LightningModule):
             dino_weight=dino_weight,
             ibot_weight=ibot_weight,
             koleo_weight=koleo_weight,
+            koleo_scope=koleo_scope,
+            sinkhorn_queue=sinkhorn_queue,
+            koleo_queue=koleo_queue,
             anchor=anchor,
         )
         self.release = None if heads_first is None else BackboneRelease(heads_first)
@@ -202,6 +220,11 @@ class DINOv2(pl.LightningModule):
             raise InputError(f"precision {precision} overflows in these losses; use bf16-mixed or 32-true")
         if self.trainer.max_steps < 1:
             raise InputError("the number of training steps is not set; set trainer.max_steps")
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        if batch_size is not None:
+            check_division(self.hparams, batch_size, world_size())
+            for sentence in scopes(self.hparams, batch_size, world_size()):
+                rank_zero_info(sentence)
         total_steps = self.trainer.max_steps
         self.schedules = self.make_schedules(total_steps, self.scaled_learning_rate())
         if self.release is not None:
@@ -270,6 +293,7 @@ class DINOv2(pl.LightningModule):
         optimizer.step()
         self.core.update_teacher(settings.momentum, self.backbone_is_held)
         self.core.update_centers(losses)
+        self.core.update_queues(losses)
         self.nonfinite_in_a_row = 0
         self._log_step(batch, settings, losses, norms)
         self._release_backbone(batch.step, losses)
@@ -281,20 +305,30 @@ class DINOv2(pl.LightningModule):
         return self.release is not None and self.release.is_held
 
     def _losses_and_gradients(self, batch: PretrainingBatch, settings: StepSettings) -> StepLosses | None:
-        """What a batch gives, its gradients left in the student; None, and no gradients, where it is not finite."""
-        drop_path = torch_generator(self.hparams["seed"], "drop_path", batch.step, batch.first_position)
+        """What a batch gives, its gradients left in the student; None where it is not finite."""
+        batches = micro_batches(batch, self.hparams["accumulate"])
+        is_held = self.backbone_is_held
+        parts = []
         with ExitStack() as stack:
-            if self.release is not None and self.release.is_held:
+            if self.release is not None and is_held:
                 stack.enter_context(held(self.core.student.backbone, self.release.settings.mask_token))
-                # Data parallel training would wait for gradients of the backbone.
-                stack.enter_context(self._without_gradient_exchange())
-            losses = self.core.compute_losses(batch, settings.teacher_temperature, drop_path, self.backbone_is_held)
-            if not all_processes_agree(bool(losses.total.isfinite()), self.device):
-                return None
-            self.manual_backward(losses.total)
-        if self.backbone_is_held:
+            for micro_batch, taught in zip(
+                batches, self.core.teach(batches, settings.teacher_temperature), strict=True
+            ):
+                drop_path = torch_generator(
+                    self.hparams["seed"], "drop_path", micro_batch.step, micro_batch.first_position
+                )
+                losses = self.core.learn(micro_batch, taught, drop_path, is_held)
+                if not all_processes_agree(bool(losses.total.isfinite()), self.device):
+                    return None
+                is_last = micro_batch is batches[-1]
+                # Data parallel training would wait for the gradients of a held backbone.
+                with self._without_gradient_exchange() if is_held or not is_last else nullcontext():
+                    self.manual_backward(losses.total / len(batches))
+                parts.append(losses)
+        if is_held:
             average_gradients(self.core.student.parameters())
-        return losses
+        return of_whole_step(parts)
 
     def _without_gradient_exchange(self) -> AbstractContextManager[None]:
         """Within it, a backward pass leaves each process its own gradients."""

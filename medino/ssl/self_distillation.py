@@ -1,69 +1,28 @@
 """The objective without a trainer: student, teacher, centres, and what one step computes of them. Torch only."""
 
 import copy
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from medino.models import Tokens
-from medino.ssl.anchoring import Anchor, Anchoring
+from medino.ssl.anchoring import Anchor, Anchoring, unmasked_crops
 from medino.ssl.batch import PretrainingBatch
-from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
+from medino.ssl.centering import Center, global_mean, offset_targets, sinkhorn_offset
+from medino.ssl.distributed import rank, world_size
 from medino.ssl.heads_first import held_tokens
-from medino.ssl.losses import dino_row_weights, dino_targets, ibot_row_weights, koleo_loss
+from medino.ssl.koleo import KoLeoScope, koleo_loss
+from medino.ssl.losses import dino_row_weights, dino_targets, ibot_row_weights
 from medino.ssl.networks import Network
 from medino.ssl.parameter_groups import Objective, is_in_backbone
-from medino.ssl.prototypes import BeforePrototypes, Targets, cross_entropies, through_heads
+from medino.ssl.prototypes import BeforePrototypes, cross_entropies, through_heads
+from medino.ssl.queues import ImageQueue, image_numbers, same_images
+from medino.ssl.step_losses import CROSS_ENTROPIES, StepLosses, Taught, targets_of
 
 Centering = Literal["centering", "sinkhorn_knopp"]
 """How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
-
-CROSS_ENTROPIES = ("dino_local", "dino_global", "ibot")
-"""The loss terms in which the student answers the teacher."""
-
-
-@dataclass(frozen=True)
-class StepLosses:
-    """What one step computed; nothing of the state has changed yet.
-
-    Attributes:
-        total: the loss; gradients flow through it, once.
-        terms: what is added to the total, by name, weights included; no gradients flow through these.
-        center_means: global mean logits (1, K) that the EMA centres are to move to, by head.
-        teacher_class_tokens: (2b, D), for monitors.
-        targets: (2b, K), the teacher's probabilities, for monitors.
-    """
-
-    total: torch.Tensor
-    terms: dict[str, torch.Tensor]
-    center_means: dict[str, torch.Tensor]
-    teacher_class_tokens: torch.Tensor = field(repr=False)
-    targets: torch.Tensor = field(repr=False)
-
-    @property
-    def cross_entropy(self) -> torch.Tensor:
-        """The part of the loss in which the student answers the teacher, without regularisers."""
-        return torch.stack([term for name, term in self.terms.items() if name in CROSS_ENTROPIES]).sum()
-
-
-@dataclass(frozen=True)
-class Taught:
-    """What the teacher says of a batch.
-
-    Attributes:
-        tokens: of the global crops.
-        probabilities: (2b, K), the targets of class tokens.
-        patch_targets: "ibot", the targets of masked patches, where there is an iBOT loss.
-        center_means: see `StepLosses`.
-    """
-
-    tokens: Tokens
-    probabilities: torch.Tensor
-    patch_targets: dict[str, Targets]
-    center_means: dict[str, torch.Tensor]
 
 
 class SelfDistillation(nn.Module):
@@ -78,6 +37,9 @@ class SelfDistillation(nn.Module):
         dino_weight: weight of the DINO loss.
         ibot_weight: weight of the iBOT loss.
         koleo_weight: weight of the KoLeo regulariser.
+        koleo_scope: whether KoLeo looks for neighbours in the batch of all processes or in that of each alone.
+        sinkhorn_queue: past images whose class tokens the teacher's targets are made with, besides the batch's.
+        koleo_queue: past images whose class tokens KoLeo keeps away from, besides the batch's.
         anchor: distances to the starting model, which are added to the loss.
     """
 
@@ -92,6 +54,9 @@ class SelfDistillation(nn.Module):
         dino_weight: float = 1.0,
         ibot_weight: float = 1.0,
         koleo_weight: float = 0.1,
+        koleo_scope: KoLeoScope = "global",
+        sinkhorn_queue: int = 0,
+        koleo_queue: int = 0,
         anchor: Anchor | None = None,
     ) -> None:
         super().__init__()
@@ -103,6 +68,11 @@ class SelfDistillation(nn.Module):
         self.objective = objective
         self.centering = centering
         self.student_temperature = student_temperature
+        self.koleo_scope = koleo_scope
+        # What SwAV's queue holds: outputs of the head before its prototypes, which are short and don't age with these.
+        bottleneck_dim = student.dino_head.last_layer.weight_v.shape[1]
+        self.sinkhorn_queue = ImageQueue(sinkhorn_queue, bottleneck_dim) if sinkhorn_queue else None
+        self.koleo_queue = ImageQueue(koleo_queue, student.backbone.config.embed_dim) if koleo_queue else None
         self.weights = {"dino": dino_weight, "ibot": ibot_weight, "koleo": koleo_weight}
         self.centers = nn.ModuleDict()
         if centering == "centering":
@@ -138,8 +108,25 @@ class SelfDistillation(nn.Module):
             generator: draws the student's drop path.
             backbone_is_held: both backbones are still the same, and the student's is within `heads_first.held`.
         """
-        masks = batch.masks if self.objective == "dinov2" else None
-        taught = self._teach(batch.global_crops, masks, teacher_temperature)
+        (taught,) = self.teach([batch], teacher_temperature)
+        return self.learn(batch, taught, generator, backbone_is_held)
+
+    def learn(
+        self,
+        batch: PretrainingBatch,
+        taught: Taught,
+        generator: torch.Generator | None = None,
+        backbone_is_held: bool = False,
+    ) -> StepLosses:
+        """The loss terms of a micro-batch of which the teacher has spoken. Changes no state.
+
+        Args:
+            batch: crops and masks.
+            taught: of the same crops.
+            generator: draws the student's drop path.
+            backbone_is_held: see `compute_losses`.
+        """
+        masks = self._masks(batch)
         if backbone_is_held:
             student_tokens = held_tokens(self.student.backbone, batch, masks, taught.tokens)
         else:
@@ -163,13 +150,12 @@ class SelfDistillation(nn.Module):
         terms = {name: parts[name].sum() for name in CROSS_ENTROPIES if name in parts}
         added = {}
         if masks is not None:
-            first, second = student_tokens[0].class_token.chunk(2)
-            added["koleo"] = self.weights["koleo"] * (koleo_loss(first) + koleo_loss(second))
+            added["koleo"] = self.weights["koleo"] * self._koleo(student_tokens[0].class_token, batch.sample_ids)
         if self.anchoring is not None:
             added |= (
                 self.anchoring.at_rest(total)
                 if backbone_is_held
-                else self.anchoring.terms(batch.global_crops, student_tokens[0].patches, masks)
+                else self.anchoring.terms(batch.global_crops, student_tokens[0].patches, masks, taught.unmasked_crops)
             )
         return StepLosses(
             total=torch.stack([total, *added.values()]).sum(),
@@ -177,41 +163,82 @@ class SelfDistillation(nn.Module):
             center_means=taught.center_means,
             teacher_class_tokens=taught.tokens.class_token,
             targets=taught.probabilities,
+            queued={"sinkhorn": taught.class_hidden, "koleo": student_tokens[0].class_token.detach()},
+            sample_ids=batch.sample_ids,
         )
 
     @torch.no_grad()
-    def _teach(self, global_crops: torch.Tensor, masks: torch.Tensor | None, temperature: float) -> Taught:
-        """What the teacher says of the global crops, in which nothing is masked for it."""
-        tokens = self.teacher.backbone(global_crops)
-        patches = None if masks is None else tokens.patches.flatten(1, 2)[masks]
-        answers = through_heads(self.teacher, tokens.class_token, patches)
+    def teach(self, batches: Sequence[PretrainingBatch], temperature: float) -> list[Taught]:
+        """What the teacher says of the micro-batches of a step; its targets are made over all of them together.
+
+        Args:
+            batches: of this process; nothing is masked for the teacher.
+            temperature: of this step.
+        """
+        tokens = [self.teacher.backbone(batch.global_crops) for batch in batches]
+        answers: list[dict[str, BeforePrototypes]] = []
+        for batch, found in zip(batches, tokens, strict=True):
+            masks = self._masks(batch)
+            patches = None if masks is None else found.patches.flatten(1, 2)[masks]
+            made = through_heads(self.teacher, found.class_token, patches)
+            # The same prototypes for all, held once.
+            first = answers[0] if answers else made
+            answers.append({name: BeforePrototypes(made[name].hidden, first[name].weight) for name in made})
+        by_head = {name: [answer[name] for answer in answers] for name in answers[0]}
+        offsets = {name: self._offset(name, parts, temperature) for name, parts in by_head.items()}
         center_means = {}
         for name in self.centers:
             # Scores are linear: their mean is that of the bottleneck's mean.
-            mean = global_mean(answers[name].hidden)
+            mean = global_mean(torch.cat([part.hidden for part in by_head[name]]))
             if mean is not None:
-                center_means[name] = F.linear(mean, answers[name].weight.float())
-        return Taught(
-            tokens=tokens,
-            probabilities=self._targets("dino", answers["dino"].scores(), temperature),
-            patch_targets={"ibot": self._patch_targets(answers["ibot"], temperature)} if masks is not None else {},
-            center_means=center_means,
-        )
+                center_means[name] = F.linear(mean, by_head[name][0].weight.float())
+        unmasked = None if self.anchoring is None else unmasked_crops(batches, self.objective != "dinov2")
+        return [
+            Taught(
+                tokens=found,
+                probabilities=offset_targets(answer["dino"].scores(), temperature, offsets["dino"]),
+                patch_targets={
+                    name: targets_of(answer[name], temperature, offsets[name]) for name in answer if name != "dino"
+                },
+                center_means=center_means,
+                class_hidden=answer["dino"].hidden,
+                unmasked_crops=unmasked,
+            )
+            for found, answer in zip(tokens, answers, strict=True)
+        ]
 
-    def _patch_targets(self, answers: BeforePrototypes, temperature: float) -> Targets:
-        if "ibot" in self.centers:
-            # Made where they are met: each row stands for itself.
-            return lambda rows: self._targets("ibot", answers.scores(rows), temperature)
-        targets = self._targets("ibot", answers.scores(), temperature)
-        return lambda rows: targets[rows]
+    def _masks(self, batch: PretrainingBatch) -> torch.Tensor | None:
+        return batch.masks if self.objective == "dinov2" else None
+
+    def _offset(self, name: str, parts: list[BeforePrototypes], temperature: float) -> torch.Tensor:
+        """What is taken from the scores of a head, (1, K): the centre, or Sinkhorn-Knopp's over all micro-batches."""
+        if name in self.centers:
+            return self._center(name).offset(temperature)
+        if name == "dino" and self.sinkhorn_queue is not None:
+            # Each process brings its share of the queue, which is the same on all.
+            past = self.sinkhorn_queue.held().flatten(0, 1)[rank() :: world_size()]
+            parts = [*parts, BeforePrototypes(past, parts[0].weight)]
+        if name == "ibot" and len(parts) > 1:
+            # Masked patches are many, and micro-batches are there to save memory.
+            return sinkhorn_offset(lambda: (part.scores() for part in parts), temperature)
+        scores = [part.scores() for part in parts]
+        return sinkhorn_offset(lambda: scores, temperature)
+
+    def _koleo(self, class_tokens: torch.Tensor, sample_ids: Sequence[str]) -> torch.Tensor:
+        """KoLeo of the first crops and of the second ones, each among its own."""
+        past, same = None, None
+        if self.koleo_queue is not None:
+            past = self.koleo_queue.held()
+            numbers = image_numbers(sample_ids, len(class_tokens) // 2).to(past.device)
+            same = same_images(numbers, self.koleo_queue.held_numbers())
+        losses = [
+            koleo_loss(tokens, None if past is None else past[crop], same, self.koleo_scope)
+            for crop, tokens in enumerate(class_tokens.chunk(2))
+        ]
+        return losses[0] + losses[1]
 
     def _center(self, name: str) -> Center:
         return cast(Center, self.centers[name])
-
-    def _targets(self, name: str, logits: torch.Tensor, temperature: float) -> torch.Tensor:
-        if name in self.centers:
-            return self._center(name).targets(logits, temperature)
-        return sinkhorn_knopp(logits, temperature)
 
     @torch.no_grad()
     def update_teacher(self, momentum: float, backbone_is_held: bool = False) -> None:
@@ -234,6 +261,14 @@ class SelfDistillation(nn.Module):
         """Move the EMA centres by a step that was taken; the next step's targets are the first to use them."""
         for name, mean in losses.center_means.items():
             self._center(name).update(mean)
+
+    def update_queues(self, losses: StepLosses) -> None:
+        """Remember the images of a step that was taken."""
+        queues = {"sinkhorn": self.sinkhorn_queue, "koleo": self.koleo_queue}
+        for name, queue in queues.items():
+            if queue is not None:
+                tokens = losses.queued[name]
+                queue.push(tokens, image_numbers(losses.sample_ids, len(tokens) // 2))
 
     def drop_last_layer_gradients(self) -> None:
         """Forget the gradients of the heads' prototypes: DINO v1's way to hold them; AdamW's state stays as it is."""
