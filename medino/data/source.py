@@ -1,6 +1,6 @@
 """Where the bytes of an image come from: a file here or elsewhere, or a member of an archive, opened alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -25,6 +25,7 @@ class Source:
     path: Path
     member: str | None = None
     remote: str | None = None
+    _stamp: tuple[int, int] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, file: "str | Path | Source") -> "Source":
@@ -43,8 +44,18 @@ class Source:
         Raises:
             OSError: the file is not there.
         """
+        if self._stamp is not None:
+            return self._stamp
         status = self.path.stat()
         return status.st_size, status.st_mtime_ns
+
+    def stamped(self) -> "Source":
+        """The same source, whose stamp stays what it is now: for a file that is looked at once and then done with.
+
+        Raises:
+            OSError: the file is not there.
+        """
+        return replace(self, _stamp=self.stamp)
 
     def beside(self, name: str) -> "Source":
         """The file of another name in the same folder, of the disk or of the archive."""

@@ -12,31 +12,6 @@ from medino.data.stack import TERMS, stack_text
 if TYPE_CHECKING:
     from medino.data.readers.dicom_header import DicomHeader
 
-GEOMETRY_TAGS = (
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "GridFrameOffsetVector",
-    "SliceVector",
-    "DetectorInformationSequence",
-    "ImageType",
-    "KVP",
-    "EchoNumbers",
-    "EchoTime",
-    "InversionTime",
-    "DiffusionBValue",
-    "DiffusionGradientOrientation",
-    "TemporalPositionIdentifier",
-    "NominalPercentageOfCardiacPhase",
-    "TriggerTime",
-    "AcquisitionNumber",
-)
-"""What is looked up at the top level of a data set; enhanced images keep the same in functional groups."""
-
 _NOTHING = Dataset()
 
 SKEW = 0.05
@@ -150,8 +125,9 @@ def _offset(header: "DicomHeader", frame: int) -> float:
     if frame < len(grid):
         # Absolute offsets are allowed for axial grids: then the first is the position itself.
         return grid[frame] - grid[0]
-    slices, step = numbers(header.dataset, "SliceVector"), header.number("SpacingBetweenSlices")
-    return (slices[frame] - slices[0]) * step if frame < len(slices) and step else 0.0
+    slices = numbers(header.dataset, "SliceVector")
+    step = header.number("SpacingBetweenSlices") if frame < len(slices) else None
+    return (slices[frame] - slices[0]) * step if step else 0.0
 
 
 def _detector(header: "DicomHeader") -> Dataset:

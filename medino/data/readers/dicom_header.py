@@ -1,18 +1,15 @@
 """DICOM headers: which frames a file holds, where they lie, whose they are. No pixel is touched."""
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
 from pydicom.pixels.utils import get_expected_length
-from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -24,64 +21,15 @@ from pydicom.uid import (
 from medino.core import UnreadableImageError
 from medino.data.readers import vocabulary
 from medino.data.readers.description import description
-from medino.data.readers.dicom_geometry import GEOMETRY_TAGS, own_place, place
-from medino.data.readers.dicom_person import PERSON_TAGS, age, burned_in, sex, standard_uid
+from medino.data.readers.dicom_elements import read_elements
+from medino.data.readers.dicom_geometry import own_place, place
+from medino.data.readers.dicom_person import age, burned_in, sex, standard_uid
 from medino.data.readers.dicom_syntaxes import READABLE
-from medino.data.readers.dicom_values import first_number, value_of
+from medino.data.readers.dicom_values import first_number, is_given, text_of, value_of, whole_of
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
 
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
-_TAGS = [
-    *_NEEDED,
-    *GEOMETRY_TAGS,
-    *PERSON_TAGS,
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "AccessionNumber",
-    "Modality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PatientID",
-    "BodyPartExamined",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "NumberOfFrames",
-    "PlanarConfiguration",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "FloatPixelPaddingValue",
-    "FloatPixelPaddingRangeLimit",
-    "DoubleFloatPixelPaddingValue",
-    "DoubleFloatPixelPaddingRangeLimit",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "DoseGridScaling",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-]
-_TAG_NUMBERS: list[Any] = [tag_for_keyword(name) for name in _TAGS]
-_PIXELS = frozenset(tag_for_keyword(name) for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
 _OWN = frozenset(
     tag_for_keyword(name)
     for name in (
@@ -132,9 +80,7 @@ class DicomHeader:
 
     def text(self, name: str) -> str | None:
         """The text of an element, None where it is absent or blank."""
-        value = value_of(self.dataset, name)
-        text = "" if value is None else str(value).strip(" \0\t\r\n")
-        return text or None
+        return text_of(self.dataset, name)
 
     def code(self, name: str) -> str | None:
         """The text of an element if it is a code or an identifier of the standard, not free text."""
@@ -175,8 +121,9 @@ def read_header(source: Source) -> DicomHeader:
 def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
     """The header of a file; `stamp` keeps a rewritten file from the cache."""
     size = source.size()
-    dataset, pixels_at = _elements(source, size)
-    syntax = _transfer_syntax(dataset)
+    found = read_elements(source, size)
+    dataset, pixels_at = found.dataset, found.pixels_at
+    syntax = found.declared or _encoded_as(dataset)
     left = size * _DEFLATE_MOST if syntax == DeflatedExplicitVRLittleEndian else size - pixels_at
     signature = _signature(dataset, syntax)
     if signature in _ALIKE:
@@ -185,11 +132,11 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
         return header
     if "SOPClassUID" not in dataset and "Rows" not in dataset:
         raise UnreadableImageError("there is no DICOM object in the file: neither a SOP class nor an image size")
-    missing = [name for name in _NEEDED if value_of(dataset, name) in (None, "")]
+    missing = [name for name in _NEEDED if not is_given(dataset, name)]
     if missing:
         raise UnreadableImageError(f"the DICOM object holds no image: {', '.join(missing)} missing")
     header = DicomHeader(dataset, syntax, _frames(dataset), pixels_at)
-    check_size(int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+    check_size(*(whole_of(dataset, name) for name in _NEEDED[:3]))
     _check_decoder(syntax)
     _check_length(header, left)
     if signature is not None and header.frames == 1:
@@ -197,29 +144,6 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
             del _ALIKE[next(iter(_ALIKE))]
         _ALIKE[signature] = header.alike
     return header
-
-
-def _elements(source: Source, size: int) -> tuple[Dataset, int]:
-    """The elements of `_TAGS`, and where the pixel data begins, or the file ends without any."""
-    start = source.start()
-    reached: list[BaseTag] = []
-
-    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if tag in _PIXELS:
-            reached.append(tag)
-        return bool(reached)
-
-    # As dcmread, which makes tags of the keywords anew for each file.
-    with suppress(Exception):
-        buffer = BytesIO(start)
-        dataset = read_partial(buffer, at_pixels, force=True, specific_tags=_TAG_NUMBERS)
-        if reached or len(start) == size:
-            return dataset, buffer.tell()
-    # A long header, or a deflated one, whose length says nothing.
-    reached.clear()
-    with source.open() as file:
-        dataset = read_partial(file, at_pixels, force=True, specific_tags=_TAG_NUMBERS)
-        return dataset, file.tell()
 
 
 def _signature(dataset: Dataset, syntax: UID) -> tuple | None:
@@ -273,11 +197,8 @@ def _describe(header: DicomHeader) -> list[dict[str, object]]:
     return [description(**image, **place(header, frame), frame=frame) for frame in range(header.frames)]
 
 
-def _transfer_syntax(dataset: Dataset) -> UID:
-    """The declared transfer syntax; where none is, the one that the data elements were found in."""
-    declared = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if declared:
-        return UID(str(declared))
+def _encoded_as(dataset: Dataset) -> UID:
+    """The transfer syntax that the data elements were found in, where none is declared."""
     implicit, little = dataset.original_encoding
     if implicit:
         return ImplicitVRLittleEndian
@@ -308,7 +229,17 @@ def _check_length(header: DicomHeader, left: int) -> None:
         if header.transfer_syntax.is_encapsulated:
             header.alike["need"] = 8 * header.frames
         else:
-            header.dataset.NumberOfFrames = header.frames
-            header.alike["need"] = get_expected_length(header.dataset, unit="bytes")
+            header.alike["need"] = _length(header)
     if left < header.alike["need"]:
         raise UnreadableImageError("the file is truncated: it is shorter than its rows, columns and frames need")
+
+
+def _length(header: DicomHeader) -> int:
+    """Bytes of the frames as they are stored, not encoded."""
+    image = SimpleNamespace(
+        **{name: whole_of(header.dataset, name) for name in _NEEDED[:4]},
+        PhotometricInterpretation=header.text("PhotometricInterpretation"),
+        NumberOfFrames=header.frames,
+    )
+    # Of a data set pydicom would convert each of these anew, which takes as long as to read it.
+    return get_expected_length(cast(Dataset, image), unit="bytes")

@@ -12,8 +12,6 @@ from medino.data.readers.dicom_values import first_number
 if TYPE_CHECKING:
     from medino.data.readers.dicom_header import DicomHeader
 
-PERSON_TAGS = ("PatientAge", "PatientSex", "BurnedInAnnotation", "SequenceOfUltrasoundRegions")
-
 OLDEST = 89
 """Ages above it are one group, as a high age can tell who somebody is (45 CFR 164.514(b)(2)(i)(C))."""
 

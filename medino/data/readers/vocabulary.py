@@ -6,6 +6,7 @@ them is therefore never a piece of the file's text but a word of these lists. A 
 """
 
 import re
+from functools import lru_cache
 
 
 def _words(text: str) -> frozenset[str]:
@@ -116,7 +117,11 @@ STAIN TEXTUREMAP TG US VA VF XA XAPROTOCOL XC
 """)
 """Defined terms for the modality, retired ones among them (PS3.3 C.7.3.1.1.1)."""
 
+_MOST_TEXTS = 256
+"""Texts whose words are remembered: an archive says the same few over and over."""
 
+
+@lru_cache(maxsize=_MOST_TEXTS)
 def manufacturer(text: str | None) -> str | None:
     """The maker of a scanner by its usual name, `OTHER` where it is none of the list, None where nothing is said."""
     if text is None:
@@ -125,6 +130,7 @@ def manufacturer(text: str | None) -> str | None:
     return next((name for start, name in _MANUFACTURERS.items() if re.match(start, written)), OTHER)
 
 
+@lru_cache(maxsize=_MOST_TEXTS)
 def scanner_model(text: str | None) -> str | None:
     """The known families in a model's name, with the codes beside them; None where there is no known family."""
     words = re.findall(r"[A-Z0-9+-]+", (text or "").upper())
@@ -132,6 +138,7 @@ def scanner_model(text: str | None) -> str | None:
     return " ".join(known) if any(word in _MODELS for word in known) else None
 
 
+@lru_cache(maxsize=_MOST_TEXTS)
 def body_part(text: str | None) -> str | None:
     """The terms for parts of the body in a text, the others left out; None where there are none."""
     words = re.findall(r"[A-Z]+", (text or "").upper())

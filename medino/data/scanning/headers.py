@@ -48,18 +48,18 @@ def kept_of_file(key: IdentityKey, settings: ReadSettings, task: FileTask) -> Ke
         settings: how volumes and slides are looked at.
         task: the file.
     """
-    source = Source(Path(task[0]), task[1])
     try:
-        stamp = source.stamp
+        # Asked for once: a network drive takes its time for each answer.
+        source = Source(Path(task[0]), task[1]).stamped()
     except FileNotFoundError:
         return unread("the file is not there")
     except OSError as error:
         return unread(f"the file can't be opened ({error.strerror})")
     frames = frames_or_reason((source, settings))
     if isinstance(frames, str):
-        return unread(frames, stamp)
+        return unread(frames, source.stamp)
     hashed = _hashed(frames[0], key)
-    return [(*stamp, None, *hashed, *[frame[name] for name in FACTS]) for frame in frames]
+    return [(*source.stamp, None, *hashed, *[frame[name] for name in FACTS]) for frame in frames]
 
 
 def unread(reason: str, stamp: tuple[int | None, int | None] = (None, None)) -> Kept:

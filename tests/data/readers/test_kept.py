@@ -8,7 +8,7 @@ from pydicom.datadict import tag_for_keyword
 
 from medino.data.readers import describe
 from medino.data.readers.description import FACTS, IDENTIFIERS
-from medino.data.readers.dicom_header import _TAGS
+from medino.data.readers.dicom_elements import HEADER_TAGS
 from medino.data.readers.kept import HASHED_TAGS, KEPT_TAGS
 
 KEPT = {*HASHED_TAGS.values(), *(name for names in KEPT_TAGS.values() for name in names)}
@@ -20,7 +20,7 @@ DECODING = {"SpecificCharacterSet", "PixelRepresentation", "PlanarConfiguration"
 def test_the_list_names_columns_and_elements_that_are_read() -> None:
     assert set(KEPT_TAGS) <= set(FACTS)
     assert set(HASHED_TAGS) == set(IDENTIFIERS)
-    assert set(_TAGS) >= KEPT
+    assert HEADER_TAGS >= KEPT
 
 
 @pytest.mark.parametrize("folder", ["dicom_zoo", "series_ct_head_ge", "series_mr_brain"])
