@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= runs/demo
+BUNDLE ?= runs/bundle
+WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning bench-data fuzz soak clean
+.PHONY: help install demo test lint types test-slow bench-learning bench-data bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +43,9 @@ bench-learning: install  ## does pretraining from scratch help few-shot accuracy
 
 bench-data: install  ## how fast headers and packed images are read, beside pydicom; writes docs/benchmarks/data.md
 	$(BIN)/python -m tests.benchmarks.data
+
+bundle: install  ## wheels and weights for a machine without a network (BUNDLE=FOLDER WEIGHTS="NAME_OR_PATH ...")
+	$(BIN)/medino bundle -o $(BUNDLE) --weights $(WEIGHTS)
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
 	$(BIN)/python -m tests.fuzz

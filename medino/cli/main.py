@@ -18,6 +18,7 @@ VERBS = {
     "fewshot": "the few-shot study: backbones compared on a handful of labelled patients",
     "export": "a backbone for other libraries: Hugging Face, timm, Meta's code, ONNX",
     "weights": "published weights by name: list, download, check",
+    "bundle": "medino, its wheels and chosen weights in a folder, for a machine without a network",
     "report": "one self-contained HTML file from one or more runs",
     "adapt": "the main job: scan, pretrain, embed, few-shot study, segmentation, report",
     "demo": "`adapt` on a small archive of phantom images that it writes itself",

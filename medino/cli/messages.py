@@ -17,7 +17,10 @@ WEIGHTS_HELP = (
     "a name that `medino weights list` shows, a file in the layout of medino, Meta, Hugging Face or timm, one of "
     "Hugging Face's folders, or the folder of a run"
 )
-INTERPOLATION_HELP = "whose way to resize the position embedding away from its native grid: meta, hf or timm [that of the weights' family]"
+INTERPOLATION_HELP = (
+    "whose way to resize the position embedding away from its native grid: meta, hf or timm "
+    "[that of the weights' family]"
+)
 
 GIVEN = "Given value"
 """What follows such a line repeats all of the settings."""

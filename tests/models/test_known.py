@@ -111,3 +111,10 @@ def test_weights_without_a_mask_token_get_one_of_zeros_only_where_asked(tiny: Kn
     token = load_backbone("tiny-one", mask_token=True).mask_token
     assert token is not None
     assert torch.equal(token, torch.zeros(1, 32))
+
+
+def test_the_documentation_counts_what_is_known_as_the_list_does() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8").split())
+    known = [entry for entry in ENTRIES if entry.file.sha256]
+    assert f"the SHA-256 of {len(known)} of its {len(ENTRIES)} backbones" in text
+    assert all(f"`{entry.name}`" in text for entry in ENTRIES if "photographs" not in entry.images)
