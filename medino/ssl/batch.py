@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from medino.ssl.images import Images
+from medino.views import MultiCrop
+
 
 @dataclass(frozen=True)
 class PretrainingBatch:
@@ -19,6 +22,8 @@ class PretrainingBatch:
         sample_ids: (b) ids of the images, in order.
         rejects: (row of the manifest, reason) of samples that could not be decoded; others took their places.
         failure: why no batch could be made, in words; empty where there is one.
+        images: the images that the crops are still to be made from (`with_views`), where workers leave that to the
+            device; the crops are empty then.
     """
 
     global_crops: torch.Tensor
@@ -29,6 +34,7 @@ class PretrainingBatch:
     sample_ids: list[str] = field(default_factory=list)
     rejects: list[tuple[int, str]] = field(default_factory=list)
     failure: str = ""
+    images: Images | None = None
 
     @property
     def batch_size(self) -> int:
@@ -41,9 +47,17 @@ class PretrainingBatch:
             name: getattr(self, name).to(device, non_blocking=non_blocking)
             for name in ("global_crops", "local_crops", "masks")
         }
-        return dataclasses.replace(self, **moved)
+        images = self.images and self.images.to(device, non_blocking=non_blocking)
+        return dataclasses.replace(self, **moved, images=images)
+
+    def with_views(self, multi_crop: MultiCrop) -> "PretrainingBatch":
+        """The batch with its crops, made where its images are."""
+        if self.images is None:
+            return self
+        views = self.images.views(multi_crop)
+        return dataclasses.replace(self, global_crops=views.global_crops, local_crops=views.local_crops, images=None)
 
     def pin_memory(self) -> "PretrainingBatch":
         """The batch in page-locked memory, from which it moves faster to a GPU."""
         pinned = {name: getattr(self, name).pin_memory() for name in ("global_crops", "local_crops", "masks")}
-        return dataclasses.replace(self, **pinned)
+        return dataclasses.replace(self, **pinned, images=self.images and self.images.pin_memory())

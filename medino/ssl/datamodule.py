@@ -14,7 +14,7 @@ from medino.data import Intensity, Manifest, SampleAddress, StepBatchSampler, re
 from medino.models import BackboneConfig
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.distributed import rank, world_size
-from medino.ssl.step_batches import StepBatches, StepLoader
+from medino.ssl.step_batches import StepBatches, StepLoader, ViewsOn
 from medino.views import BlockMasks, MultiCrop
 
 
@@ -49,6 +49,8 @@ class PretrainingData(pl.LightningDataModule):
         weights: how often rows are drawn by what a column of the manifest holds, such as `{modality: {CT: 1, MR: 2}}`;
             values that are not named count 1, and several columns multiply.
         num_workers: processes that read and augment; any number gives the same batches.
+        views_on: "worker": the processes that read make the views; "device": they send each image once, and the
+            device that trains makes the same views, up to rounding. For a GPU whose loader can't keep pace.
         seed: of the order, views and masks.
 
     Raises:
@@ -77,6 +79,7 @@ class PretrainingData(pl.LightningDataModule):
         slices_per_series: int | None = None,
         weights: dict[str, dict[str, float]] | None = None,
         num_workers: int = 0,
+        views_on: ViewsOn = "worker",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -184,7 +187,7 @@ class PretrainingData(pl.LightningDataModule):
         views = self.views_for(backbone)
         side = h.global_size // backbone.patch_size
         masks = BlockMasks((side, side), tuple(h.mask_ratio), h.mask_probability)
-        return StepBatches(manifest, views, masks, batch_size, h.seed, h.channels == "neighbours", purpose)
+        return StepBatches(manifest, views, masks, batch_size, h.seed, h.channels == "neighbours", purpose, h.views_on)
 
     def setup(self, stage: str) -> None:
         """Check the crops against the backbone before anything starts."""
@@ -238,6 +241,10 @@ class PretrainingData(pl.LightningDataModule):
         if batch.failure:
             raise TrainingStoppedError(batch.failure)
         return batch
+
+    def on_after_batch_transfer(self, batch: PretrainingBatch, dataloader_idx: int) -> PretrainingBatch:
+        """Make the crops, where workers left that to the device."""
+        return batch if batch.images is None else batch.with_views(self.views_for(self._backbone))
 
     # What the run folder records
 

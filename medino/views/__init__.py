@@ -1,47 +1,60 @@
 """Pixels to crops: geometry, photometry for each kind of image, stain, masks, multi-crop."""
 
 from medino.views.blur import draw_blur_sigma, gaussian_blur
-from medino.views.geometry import Crop, central_crop, draw_crop, flip_horizontal, quarter_turns, resize_crop
-from medino.views.grey import add_noise, adjust_gamma, draw_gamma, draw_noise, draw_window_jitter, jitter_window
+from medino.views.changes import Change, change_views, lay_views
+from medino.views.geometry import Crop, central_crop, draw_crop, lay, resize_crop
+from medino.views.grey import (
+    Noise,
+    add_noises_,
+    adjust_gamma_,
+    draw_gamma,
+    draw_noise,
+    draw_window_jitter,
+    jitter_window,
+    look_through,
+)
 from medino.views.kinds import KINDS, Histology, Natural, Place, Radiology
 from medino.views.masks import BlockMasks
-from medino.views.multi_crop import IMAGENET_MEAN, IMAGENET_STD, MultiCrop, Views
+from medino.views.multi_crop import IMAGENET_MEAN, IMAGENET_STD, MultiCrop, ViewDraws, Views, source_of
 from medino.views.photometry import (
     ColourJitter,
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-    apply_colour_jitter,
+    adjust_brightness_,
+    adjust_contrast_,
+    adjust_hue_,
+    adjust_saturation_,
     draw_colour_jitter,
     grey_of,
-    solarise,
-    to_greyscale,
+    solarise_,
+    to_greyscale_,
 )
-from medino.views.stain import StainJitter, draw_stain_jitter, jitter_stain, merge_stains, separate_stains
+from medino.views.resample import pack_colours, resize_colours, resize_crops, resize_packed, unpack_colours
+from medino.views.stain import StainJitter, draw_stain_jitter, jitter_stains, merge_stains, separate_stains
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "KINDS",
     "BlockMasks",
+    "Change",
     "ColourJitter",
     "Crop",
     "Histology",
     "MultiCrop",
     "Natural",
+    "Noise",
     "Place",
     "Radiology",
     "StainJitter",
+    "ViewDraws",
     "Views",
-    "add_noise",
-    "adjust_brightness",
-    "adjust_contrast",
-    "adjust_gamma",
-    "adjust_hue",
-    "adjust_saturation",
-    "apply_colour_jitter",
+    "add_noises_",
+    "adjust_brightness_",
+    "adjust_contrast_",
+    "adjust_gamma_",
+    "adjust_hue_",
+    "adjust_saturation_",
     "central_crop",
+    "change_views",
     "draw_blur_sigma",
     "draw_colour_jitter",
     "draw_crop",
@@ -49,15 +62,22 @@ __all__ = [
     "draw_noise",
     "draw_stain_jitter",
     "draw_window_jitter",
-    "flip_horizontal",
     "gaussian_blur",
     "grey_of",
-    "jitter_stain",
+    "jitter_stains",
     "jitter_window",
+    "lay",
+    "lay_views",
+    "look_through",
     "merge_stains",
-    "quarter_turns",
+    "pack_colours",
+    "resize_colours",
     "resize_crop",
+    "resize_crops",
+    "resize_packed",
     "separate_stains",
-    "solarise",
-    "to_greyscale",
+    "solarise_",
+    "source_of",
+    "to_greyscale_",
+    "unpack_colours",
 ]

@@ -1,10 +1,12 @@
 """Gaussian blur: a separable kernel of nine, mirrored at the border."""
 
-import math
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+
+from medino.views.resample import transposed, weighted_rows
 
 KERNEL_RADIUS = 4
 """The kernel has 2 x 4 + 1 = 9 taps (RECIPE: "kernel 9")."""
@@ -18,29 +20,37 @@ SMALLEST_BLURRED_SIDE = KERNEL_RADIUS + 1
 
 def draw_blur_sigma(generator: np.random.Generator, sigmas: tuple[float, float] = BLUR_SIGMAS) -> float:
     """Draw the standard deviation of a blur, uniform over `sigmas`, in pixels."""
-    return float(generator.uniform(*sigmas))
+    return sigmas[0] + (sigmas[1] - sigmas[0]) * generator.random()
 
 
-def gaussian_blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur an image.
-
-    Written as sums of shifted images, first down, then across: faster on a CPU than a grouped convolution, and unlike a
-    matrix product the same to the last bit for any number of threads.
+def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
+    """Blur images, each by its own kernel.
 
     Args:
-        image: (C, H, W), sides of at least five pixels.
-        sigma: standard deviation, in pixels; the kernel is cut after four pixels and sums to one.
+        images: (n, C, H, W) float32, sides of at least five pixels.
+        sigmas: n standard deviations, in pixels; the kernels are cut after four pixels and sum to one.
 
     Returns:
-        (C, H, W).
+        (n, C, H, W).
     """
-    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(KERNEL_RADIUS + 1)]
-    total = weights[0] + 2 * sum(weights[1:])
-    result = F.pad(image, (KERNEL_RADIUS,) * 4, mode="reflect")
-    for axis in (-2, -1):
-        padded, size = result, image.shape[axis]
-        result = padded.narrow(axis, KERNEL_RADIUS, size) * (weights[0] / total)
-        for offset, weight in enumerate(weights[1:], start=1):
-            result.add_(padded.narrow(axis, KERNEL_RADIUS - offset, size), alpha=weight / total)
-            result.add_(padded.narrow(axis, KERNEL_RADIUS + offset, size), alpha=weight / total)
-    return result
+    sigma = torch.tensor(sigmas, dtype=torch.float32)[:, None]
+    offsets = torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
+    kernels = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=1).to(images.device)
+    return _blurred_rows(_blurred_rows(images, kernels), kernels)
+
+
+def _blurred_rows(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Blur along the rows' axis by kernels (n, 9), and transpose: (n, C, H, W) to (n, C, W, H)."""
+    n, channels, height, width = images.shape
+    index = _mirrored(n * channels, height, images.device)
+    weights = kernels.repeat_interleave(channels * height, dim=0)
+    return transposed(weighted_rows(images.reshape(-1, width), index, weights).view(images.shape))
+
+
+@lru_cache(maxsize=32)
+def _mirrored(planes: int, height: int, device: torch.device) -> torch.Tensor:
+    """For each row of planes that lie one after the other, the nine rows around it: (planes * height, 9) int32."""
+    rows = torch.arange(height)[:, None] + torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
+    inside = (height - 1) - ((height - 1) - rows.abs()).abs()
+    places = inside + height * torch.arange(planes)[:, None, None]
+    return places.flatten(0, 1).to(device, torch.int32)

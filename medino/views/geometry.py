@@ -46,13 +46,15 @@ def draw_crop(
     area = height * width
     low, high = math.log(aspect_ratios[0]), math.log(aspect_ratios[1])
     for _ in range(CROP_TRIES):
-        target = area * generator.uniform(*scale)
-        aspect = math.exp(generator.uniform(low, high))
+        # Drawn together: a call of the generator costs more than the rest of a try.
+        share, shape, down, across = generator.random(4).tolist()
+        target = area * (scale[0] + (scale[1] - scale[0]) * share)
+        aspect = math.exp(low + (high - low) * shape)
         crop_width = round(math.sqrt(target * aspect))
         crop_height = round(math.sqrt(target / aspect))
         if 0 < crop_width <= width and 0 < crop_height <= height:
-            top = int(generator.integers(height - crop_height + 1))
-            left = int(generator.integers(width - crop_width + 1))
+            top = int(down * (height - crop_height + 1))
+            left = int(across * (width - crop_width + 1))
             return Crop(top, left, crop_height, crop_width)
     return central_crop(height, width, aspect_ratios)
 
@@ -88,11 +90,7 @@ def resize_crop(image: torch.Tensor, crop: Crop, size: int) -> torch.Tensor:
     return F.interpolate(part, size=(size, size), mode="bicubic", align_corners=False, antialias=True)[0]
 
 
-def flip_horizontal(image: torch.Tensor) -> torch.Tensor:
-    """Swap left and right of an image (C, H, W)."""
-    return image.flip(-1)
-
-
-def quarter_turns(image: torch.Tensor, turns: int) -> torch.Tensor:
-    """Turn an image (C, H, W) by `turns` times 90 degrees, anticlockwise."""
-    return torch.rot90(image, turns, (-2, -1))
+def lay(images: torch.Tensor, flip: bool, turns: int) -> torch.Tensor:
+    """Swap left and right of images (..., H, W) if wanted, then turn them by `turns` quarter turns, anticlockwise."""
+    flipped = images.flip(-1) if flip else images
+    return torch.rot90(flipped, turns, (-2, -1)) if turns else flipped

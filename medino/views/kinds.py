@@ -1,7 +1,8 @@
 """What is done to a crop of each kind of image: natural as DINOv2's recipe has it, radiology, histology.
 
-A kind is a plain object with two methods: `windows` draws the grey windows that a view is looked at through, `__call__`
-changes the crop in [0, 1]. Where in the ten views a crop stands (`Place`) decides its blur and its solarisation.
+A kind is a plain object with two methods: `windows` draws the grey windows that a view is looked at through, `draw`
+what is done to the crop in [0, 1] (`medino.views.changes`). Where in the ten views a crop stands (`Place`) decides its
+blur and its solarisation.
 """
 
 from collections.abc import Sequence
@@ -9,21 +10,13 @@ from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from medino.data import Window
-from medino.views.blur import BLUR_SIGMAS, draw_blur_sigma, gaussian_blur
-from medino.views.geometry import flip_horizontal, quarter_turns
-from medino.views.grey import add_noise, adjust_gamma, draw_gamma, draw_noise, draw_window_jitter, jitter_window
-from medino.views.photometry import (
-    adjust_brightness,
-    adjust_contrast,
-    apply_colour_jitter,
-    draw_colour_jitter,
-    solarise,
-    to_greyscale,
-)
-from medino.views.stain import draw_stain_jitter, jitter_stain
+from medino.views.blur import BLUR_SIGMAS, draw_blur_sigma
+from medino.views.changes import Change
+from medino.views.grey import draw_gamma, draw_noise, draw_window_jitter, jitter_window
+from medino.views.photometry import ColourJitter, draw_colour_jitter
+from medino.views.stain import draw_stain_jitter
 
 BLUR_PROBABILITIES = {"published": (1.0, 0.1, 0.5), "reference": (0.0, 0.9, 0.5)}
 """Probability of blur for the first global crop, the second and the local ones. The reference code inverts what the
@@ -60,8 +53,8 @@ class Kind(Protocol):
         """Draw the grey windows of one view from those of its image."""
         ...
 
-    def __call__(self, image: torch.Tensor, place: Place, generator: np.random.Generator) -> torch.Tensor:
-        """Change a crop (3, H, W) in [0, 1]; the result is in [0, 1], its layout in memory is free."""
+    def draw(self, place: Place, generator: np.random.Generator) -> Change:
+        """Draw what is done to a crop."""
         ...
 
 
@@ -84,19 +77,16 @@ class Natural:
         """The image's own windows: brightness and contrast are jittered after them."""
         return tuple(windows)
 
-    def __call__(self, image: torch.Tensor, place: Place, generator: np.random.Generator) -> torch.Tensor:
-        """Change a crop (3, H, W) in [0, 1]."""
-        if self.horizontal_flip and generator.random() < FLIP_PROBABILITY:
-            image = flip_horizontal(image)
-        if generator.random() < JITTER_PROBABILITY:
-            image = apply_colour_jitter(image, draw_colour_jitter(generator))
-        if generator.random() < GREYSCALE_PROBABILITY:
-            image = to_greyscale(image)
-        if generator.random() < self.blur_probabilities[place]:
-            image = gaussian_blur(image, draw_blur_sigma(generator))
-        if place is Place.SECOND_GLOBAL and generator.random() < SOLARISE_PROBABILITY:
-            image = solarise(image)
-        return image
+    def draw(self, place: Place, generator: np.random.Generator) -> Change:
+        """Draw what is done to a crop."""
+        flip, jitter, greyscale, blur, solarise = generator.random(5).tolist()
+        return Change(
+            flip=self.horizontal_flip and flip < FLIP_PROBABILITY,
+            jitter=draw_colour_jitter(generator) if jitter < JITTER_PROBABILITY else None,
+            greyscale=greyscale < GREYSCALE_PROBABILITY,
+            sigma=draw_blur_sigma(generator) if blur < self.blur_probabilities[place] else None,
+            solarise=place is Place.SECOND_GLOBAL and solarise < SOLARISE_PROBABILITY,
+        )
 
 
 class Radiology:
@@ -123,17 +113,15 @@ class Radiology:
         shift, factor = draw_window_jitter(generator)
         return tuple(jitter_window(window, shift, factor) for window in windows)
 
-    def __call__(self, image: torch.Tensor, place: Place, generator: np.random.Generator) -> torch.Tensor:
-        """Change a crop (3, H, W) in [0, 1]."""
-        if self.horizontal_flip and generator.random() < FLIP_PROBABILITY:
-            image = flip_horizontal(image)
-        if generator.random() < JITTER_PROBABILITY:
-            image = adjust_gamma(image, draw_gamma(generator))
-        if generator.random() < self.blur_probabilities[place]:
-            image = gaussian_blur(image, draw_blur_sigma(generator, self.blur_sigmas))
-        if generator.random() < NOISE_PROBABILITY:
-            image = add_noise(image, draw_noise(generator, image.shape[-2], image.shape[-1]))
-        return image
+    def draw(self, place: Place, generator: np.random.Generator) -> Change:
+        """Draw what is done to a crop."""
+        flip, gamma, blur, noise = generator.random(4).tolist()
+        return Change(
+            flip=self.horizontal_flip and flip < FLIP_PROBABILITY,
+            gamma=draw_gamma(generator) if gamma < JITTER_PROBABILITY else None,
+            sigma=draw_blur_sigma(generator, self.blur_sigmas) if blur < self.blur_probabilities[place] else None,
+            noise=draw_noise(generator) if noise < NOISE_PROBABILITY else None,
+        )
 
 
 class Histology:
@@ -158,18 +146,18 @@ class Histology:
         """The image's own windows: the stains are jittered after them."""
         return tuple(windows)
 
-    def __call__(self, image: torch.Tensor, place: Place, generator: np.random.Generator) -> torch.Tensor:
-        """Change a crop (3, H, W) in [0, 1]."""
-        if self.horizontal_flip and generator.random() < FLIP_PROBABILITY:
-            image = flip_horizontal(image)
-        image = quarter_turns(image, int(generator.integers(4)))
-        if generator.random() < JITTER_PROBABILITY:
-            image = jitter_stain(image, draw_stain_jitter(generator))
-            brightness, contrast = (1 + HISTOLOGY_CONTRAST * float(draw) for draw in generator.uniform(-1, 1, 2))
-            image = adjust_contrast(adjust_brightness(image, brightness), contrast)
-        if generator.random() < self.blur_probabilities[place]:
-            image = gaussian_blur(image, draw_blur_sigma(generator, self.blur_sigmas))
-        return image
+    def draw(self, place: Place, generator: np.random.Generator) -> Change:
+        """Draw what is done to a crop."""
+        flip, turns, stain, blur = generator.random(4).tolist()
+        stained = stain < JITTER_PROBABILITY
+        brightness, contrast = (1 + HISTOLOGY_CONTRAST * (2 * draw - 1) for draw in generator.random(2).tolist())
+        return Change(
+            flip=self.horizontal_flip and flip < FLIP_PROBABILITY,
+            turns=int(4 * turns),
+            stain=draw_stain_jitter(generator) if stained else None,
+            jitter=ColourJitter(brightness, contrast) if stained else None,
+            sigma=draw_blur_sigma(generator, self.blur_sigmas) if blur < self.blur_probabilities[place] else None,
+        )
 
 
 def _scaled_sigmas(global_size: int) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Multi-crop: two global and n local views of one image, ready for the backbone."""
+"""Multi-crop: two global and n local views of each image, ready for the backbone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,9 +10,13 @@ import torch
 from medino.core import InputError, UnreadableImageError
 from medino.data import Pixels, Window
 from medino.data.intensity import Intensity
+from medino.views import resample
 from medino.views.blur import SMALLEST_BLURRED_SIDE
-from medino.views.geometry import Crop, draw_crop, resize_crop
+from medino.views.changes import Change, change_views, lay_views
+from medino.views.geometry import Crop, draw_crop
+from medino.views.grey import look_through
 from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Kind, Place
+from medino.views.resample import pack_colours, resize_crops, resize_packed, unpack_colours
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -20,22 +25,45 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST_SIDE = 2
 """An image needs at least this many pixels on each side: one row of pixels has no shape to learn from."""
 
+COLOUR_RANGE = (0.0, 255.0)
+"""Full range of colours of 8 bits, which are resized as such."""
+
 
 @dataclass(frozen=True)
 class Views:
-    """The crops of one image, normalised.
+    """The crops of b images, normalised. They lie crop-major: all first crops, then all second ones.
 
     Attributes:
-        global_crops: (2, 3, G, G) float32.
-        local_crops: (n, 3, L, L) float32.
+        global_crops: (2 * b, 3, G, G) float32.
+        local_crops: (n * b, 3, L, L) float32.
     """
 
     global_crops: torch.Tensor
     local_crops: torch.Tensor
 
 
+class ViewDraws(NamedTuple):
+    """All that is drawn for the views of one image, global crops first.
+
+    Attributes:
+        crops: where each view is taken.
+        windows: through which windows it is looked at; none for colours of 8 bits.
+        changes: what is done to it.
+        inverted: whether low values of the image are to be shown bright.
+    """
+
+    crops: tuple[Crop, ...]
+    windows: tuple[tuple[Window, ...], ...]
+    changes: tuple[Change, ...]
+    inverted: bool
+
+
 class MultiCrop:
-    """Makes the views of an image: crop and resize in physical units, window, change by kind, normalise.
+    """Makes the views of images: crop and resize in physical units, window, change by kind, normalise.
+
+    What is random is drawn by `draw`, and `make` does it, for one image or many, where their pixels lie: in a loader's
+    worker or on the GPU. Colours of 8 bits are resized as such (within a grey level or two of a resize in floats, which
+    takes ten times longer), all others as floats.
 
     Args:
         kind: "natural" (DINOv2's recipe), "radiology" or "histology"; see `medino.views.kinds`.
@@ -86,12 +114,14 @@ class MultiCrop:
         flip = KINDS[kind].default_flip if horizontal_flip is None else horizontal_flip
         self.kind: Kind = KINDS[kind](global_size, blur, flip)
         self.intensity = intensity or Intensity()
-        places = (Place.FIRST_GLOBAL, Place.SECOND_GLOBAL)
-        self.global_crops = tuple((place, global_size, global_scale) for place in places)
-        self.local_crops = ((Place.LOCAL, local_size, local_scale),) * num_local_crops
+        self.places = ((Place.FIRST_GLOBAL, global_scale), (Place.SECOND_GLOBAL, global_scale)) + (
+            (Place.LOCAL, local_scale),
+        ) * num_local_crops
+        self.global_size = global_size
         self.local_size = local_size
-        self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
-        self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+        # (x - mean) / std as a product and a sum, which is one pass over the pixels.
+        self.factors = tuple(1 / deviation for deviation in std)
+        self.offsets = tuple(torch.tensor(-middle / deviation) for middle, deviation in zip(mean, std, strict=True))
 
     def __call__(self, pixels: Pixels, generator: np.random.Generator) -> Views:
         """Make the views of one image; crops are taken inside its valid box and enlarged where it is small.
@@ -103,38 +133,102 @@ class MultiCrop:
         Raises:
             UnreadableImageError: the image, or its valid box, is thinner than two pixels.
         """
-        top, left, bottom, right = pixels.box or (0, 0, *pixels.values.shape[-2:])
-        if min(bottom - top, right - left) < SMALLEST_SIDE:
+        draws = self.draw(pixels, generator)
+        return self.make([source_of(pixels)], [draws])
+
+    def draw(self, pixels: Pixels, generator: np.random.Generator) -> ViewDraws:
+        """Draw the views of one image.
+
+        Args:
+            pixels: the image, in physical units.
+            generator: where all randomness comes from.
+
+        Raises:
+            UnreadableImageError: the image, or its valid box, is thinner than two pixels.
+        """
+        top, left, bottom, right = _valid_box(pixels)
+        height, width = bottom - top, right - left
+        if min(height, width) < SMALLEST_SIDE:
             raise UnreadableImageError(
-                f"the image's valid part is {bottom - top} x {right - left} px, too small to take views from; "
-                "leave it out"
+                f"the image's valid part is {height} x {width} px, too small to take views from; leave it out"
             )
-        windows = self.intensity.choose(pixels)
-        inside = replace(pixels, values=pixels.values[:, top:bottom, left:right], box=None, valid=None)
+        chosen = self.intensity.choose(pixels)
+        crops, windows, changes = [], [], []
+        for place, scale in self.places:
+            crops.append(draw_crop(height, width, scale, generator))
+            windows.append(() if _is_packed(pixels) else self.kind.windows(chosen, generator))
+            changes.append(self.kind.draw(place, generator))
+        return ViewDraws(tuple(crops), tuple(windows), tuple(changes), pixels.inverted)
 
-        def views_of(crops: Sequence[tuple[Place, int, tuple[float, float]]]) -> list[torch.Tensor]:
-            return [self._view(inside, windows, place, size, scale, generator) for place, size, scale in crops]
+    @torch.no_grad()
+    def make(self, sources: Sequence[torch.Tensor], draws: Sequence[ViewDraws]) -> Views:
+        """Make the views that were drawn, on the device where the images are.
 
-        global_crops = torch.stack(views_of(self.global_crops))
-        local_crops = views_of(self.local_crops)
-        stacked = torch.stack(local_crops) if local_crops else torch.empty(0, 3, self.local_size, self.local_size)
-        return Views(self._normalise(global_crops), self._normalise(stacked))
+        Args:
+            sources: b images as `source_of` gives them.
+            draws: what was drawn for each.
+        """
+        made = []
+        for some, size in ((slice(0, 2), self.global_size), (slice(2, None), self.local_size)):
+            views = torch.empty(len(self.places[some]), len(sources), 3, size, size, device=sources[0].device)
+            for places in _groups(sources) if len(views) else ():
+                shown = torch.stack([self._shown(sources[place], draws[place], some, size) for place in places], dim=1)
+                drawn = zip(*(draws[place].changes[some] for place in places), strict=True)
+                changed = change_views(shown.flatten(0, 1), [change for crop in drawn for change in crop])
+                self._normalise(changed.unflatten(0, shown.shape[:2]), views, places)
+            made.append(views.flatten(0, 1))
+        return Views(*made)
 
-    def _view(
-        self,
-        pixels: Pixels,
-        windows: Sequence[Window],
-        place: Place,
-        size: int,
-        scale: tuple[float, float],
-        generator: np.random.Generator,
-    ) -> torch.Tensor:
-        """Make one view (3, size, size) in [0, 1]."""
-        crop: Crop = draw_crop(pixels.values.shape[-2], pixels.values.shape[-1], scale, generator)
-        resized = replace(pixels, values=resize_crop(pixels.values, crop, size))
-        image = self.intensity.apply(resized, self.kind.windows(windows, generator))
-        return self.kind(image, place, generator)
+    def _shown(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
+        """Some views of an image, resized, windowed and laid: (n, 1 or 3, size, size) in [0, 1]."""
+        crops, changes = draws.crops[some], draws.changes[some]
+        if source.ndim == 2:
+            return unpack_colours(lay_views(resize_packed(source, crops, size), changes))
+        resized = resize_crops(source.float(), crops, size)
+        windows, inverted = draws.windows[some], [draws.inverted] * len(crops)
+        return lay_views(look_through(resized, windows, inverted, self.intensity), changes)
 
-    def _normalise(self, crops: torch.Tensor) -> torch.Tensor:
-        """Subtract the mean and divide by the deviation, in place: `crops` is a fresh stack."""
-        return crops.sub_(self.mean).div_(self.std)
+    def _normalise(self, views: torch.Tensor, result: torch.Tensor, places: Sequence[int]) -> None:
+        """Subtract the mean and divide by the deviation.
+
+        Args:
+            views: (n, k, 1 or 3, S, S).
+            result: (n, b, 3, S, S), which is filled.
+            places: of the k images among the b.
+        """
+        for channel, (offset, factor) in enumerate(zip(self.offsets, self.factors, strict=True)):
+            plane = views[:, :, channel % views.shape[2]]
+            if len(places) == 1:
+                torch.add(offset, plane[:, 0], alpha=factor, out=result[:, places[0], channel])
+            else:
+                result[:, places, channel] = torch.add(offset, plane, alpha=factor)
+
+
+def source_of(pixels: Pixels) -> torch.Tensor:
+    """What the views of an image are made from: its valid box.
+
+    Returns:
+        (H, W) int32, packed (`pack_colours`), for colours of 8 bits; (C, H, W) as it is for others.
+    """
+    top, left, bottom, right = _valid_box(pixels)
+    values = pixels.values[:, top:bottom, left:right]
+    return pack_colours(values) if _is_packed(pixels) else values
+
+
+def _valid_box(pixels: Pixels) -> tuple[int, int, int, int]:
+    return pixels.box or (0, 0, *pixels.values.shape[-2:])
+
+
+def _is_packed(pixels: Pixels) -> bool:
+    return pixels.colour and pixels.full_range == COLOUR_RANGE
+
+
+def _groups(sources: Sequence[torch.Tensor]) -> list[list[int]]:
+    """The places of the images whose views are made together.
+
+    Those of all images that have as many channels, since until the end grey images have one.
+    """
+    if resample.one_by_one(sources[0].device):
+        return [[place] for place in range(len(sources))]
+    channels = [3 if source.ndim == 2 else source.shape[0] for source in sources]
+    return [[place for place, each in enumerate(channels) if each == number] for number in sorted(set(channels))]

@@ -1,10 +1,14 @@
 """Colour of natural images: jitter of brightness, contrast, saturation and hue; greyscale; solarise.
 
-Each operation is a pure function of an image (3, H, W) in [0, 1] and of its parameters, and gives an image in [0, 1];
-what is random is drawn apart, so that its distribution can be tested. The definitions are those of Pillow, on floats.
+Each operation is a function of images (..., C, H, W) in [0, 1] and of its amount, and gives images in [0, 1]; what is
+random is drawn apart, so that its distribution can be tested. The definitions are those of Pillow, on floats. C is 3,
+or 1 for grey images, whose three channels would be alike: their luma is the image, and neither saturation nor hue
+changes them. A name with a trailing underscore works in place, as in torch. An amount is a number, or a tensor
+(n, 1, 1, 1) with one for each of n images; both give the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,97 +22,133 @@ COLOUR_STRENGTHS = (0.4, 0.4, 0.2, 0.1)
 SOLARISE_THRESHOLD = 128 / 255
 """Values from here on are inverted (RECIPE: "solarise (128)", of 255)."""
 
+ORDERS = tuple((a, b, c, 6 - a - b - c) for a in range(4) for b in range(4) for c in range(4) if len({a, b, c}) == 3)
+"""All orders of the four operations."""
 
-@dataclass(frozen=True)
-class ColourJitter:
+Amount = float | torch.Tensor
+
+
+def amount_of(numbers: Sequence[float], device: torch.device) -> Amount:
+    """A number for each of n images, (n, 1, 1, 1); a plain one for one image, which is faster."""
+    return numbers[0] if len(numbers) == 1 else torch.tensor(numbers, device=device).view(-1, 1, 1, 1)
+
+
+class ColourJitter(NamedTuple):
     """The drawn parameters of one colour jitter.
 
     Attributes:
         brightness: factor.
         contrast: factor.
         saturation: factor.
-        hue: shift, in turns of the colour circle.
-        order: in which the four are applied, as indices into (brightness, contrast, saturation, hue).
+        hue: shift, in turns of the colour circle, less than a sixth.
+        order: in which they are applied, as indices into (brightness, contrast, saturation, hue).
     """
 
     brightness: float
     contrast: float
-    saturation: float
-    hue: float
-    order: tuple[int, ...]
+    saturation: float = 1.0
+    hue: float = 0.0
+    order: tuple[int, ...] = (0, 1)
+
+    @property
+    def amounts(self) -> tuple[float, float, float, float]:
+        """The four by their numbers."""
+        return self[:4]
 
 
 def draw_colour_jitter(
     generator: np.random.Generator, strengths: tuple[float, float, float, float] = COLOUR_STRENGTHS
 ) -> ColourJitter:
     """Draw a colour jitter: factors uniform over 1 -+ strength, hue uniform over 0 -+ strength, any order alike."""
-    brightness, contrast, saturation, hue = (float(draw) for draw in generator.uniform(-1, 1, 4) * strengths)
-    order = tuple(int(index) for index in generator.permutation(4))
-    return ColourJitter(1 + brightness, 1 + contrast, 1 + saturation, hue, order)
-
-
-def apply_colour_jitter(image: torch.Tensor, jitter: ColourJitter) -> torch.Tensor:
-    """Apply the four operations of a colour jitter in its order."""
-    steps = (
-        (adjust_brightness, jitter.brightness),
-        (adjust_contrast, jitter.contrast),
-        (adjust_saturation, jitter.saturation),
-        (adjust_hue, jitter.hue),
+    *draws, order = generator.random(5).tolist()
+    brightness, contrast, saturation, hue = (
+        strength * (2 * draw - 1) for draw, strength in zip(draws, strengths, strict=True)
     )
-    for index in jitter.order:
-        operation, amount = steps[index]
-        image = operation(image, amount)
-    return image
+    return ColourJitter(1 + brightness, 1 + contrast, 1 + saturation, hue, ORDERS[int(order * len(ORDERS))])
 
 
-def grey_of(image: torch.Tensor) -> torch.Tensor:
-    """The luma (1, H, W) of an image (3, H, W)."""
-    red, green, blue = GREY_WEIGHTS
-    return (image[0] * red).add_(image[1], alpha=green).add_(image[2], alpha=blue)[None]
+def grey_of(images: torch.Tensor) -> torch.Tensor:
+    """The luma (..., 1, H, W) of images (..., C, H, W); of grey images themselves."""
+    if images.shape[-3] == 1:
+        return images
+    red, green, blue = images.unbind(-3)
+    luma = red * GREY_WEIGHTS[0]
+    return luma.add_(green, alpha=GREY_WEIGHTS[1]).add_(blue, alpha=GREY_WEIGHTS[2]).unsqueeze(-3)
 
 
-def adjust_brightness(image: torch.Tensor, factor: float) -> torch.Tensor:
+def adjust_brightness_(images: torch.Tensor, factor: Amount) -> torch.Tensor:
     """Multiply all values by `factor`."""
-    return (image * factor).clamp_(0, 1)
+    images.mul_(factor)
+    return images.clamp_max_(1) if _may_exceed(factor) else images
 
 
-def adjust_contrast(image: torch.Tensor, factor: float) -> torch.Tensor:
-    """Move all values away from (factor above 1) or towards (below 1) the image's mean luma."""
+def adjust_contrast_(images: torch.Tensor, factor: Amount) -> torch.Tensor:
+    """Move all values away from (factor above 1) or towards (below 1) each image's mean luma."""
     # Row by row first: one long sum is split among threads, and its last bit would depend on how many there are.
-    mean = grey_of(image).mean(dim=-1).mean()
-    return (image * factor).add_(mean * (1 - factor)).clamp_(0, 1)
+    means = images.mean(dim=-1).mean(dim=-1)
+    if means.shape[-1] == 3:
+        means = (means * torch.tensor(GREY_WEIGHTS, device=means.device)).sum(dim=-1, keepdim=True)
+    images.lerp_(means[..., None, None], 1 - factor)
+    return images.clamp_(0, 1) if _may_exceed(factor) else images
 
 
-def adjust_saturation(image: torch.Tensor, factor: float) -> torch.Tensor:
+def adjust_saturation_(images: torch.Tensor, factor: Amount) -> torch.Tensor:
     """Move all colours away from (factor above 1) or towards (below 1) their luma."""
-    return (image * factor).add_(grey_of(image), alpha=1 - factor).clamp_(0, 1)
+    if images.shape[-3] == 1:
+        return images
+    images.lerp_(grey_of(images), 1 - factor)
+    return images.clamp_(0, 1) if _may_exceed(factor) else images
 
 
-def adjust_hue(image: torch.Tensor, turns: float) -> torch.Tensor:
+def adjust_hue_(images: torch.Tensor, turns: Amount) -> torch.Tensor:
     """Turn the hue of every pixel on the colour circle of HSV; value and saturation stay.
 
+    On the circle, each channel is a trapezium between the pixel's darkest and brightest value: with hue in sixths, red
+    is `clamp(abs(hue - 3) - 1, 0, 1)` of the chroma above the darkest. What is cut off there is known from the other
+    channels, it is `2 red - median`, and a turn of less than a sixth adds to it or takes from it, on whichever side of
+    the circle the pixel is: green over blue, or blue over green. So no hue is computed, and nothing divided by chroma.
+    The side is a step function; a ramp as steep as the turn allows gives the same, since where the ramp is not yet at
+    its end the sum is beyond what is cut off.
+
     Args:
-        image: (3, H, W) in [0, 1].
-        turns: shift, 1 is once round.
+        images: (..., C, H, W) in [0, 1].
+        turns: shift, 1 is once round; between -1/6 and 1/6, both excluded.
     """
-    red, green, blue = image
-    value, brightest = image.max(dim=0)
-    chroma = value - image.amin(dim=0)
-    # Hue in sixths of the circle: where the brightest channel stands, plus which of the others comes second.
-    second = torch.stack((green - blue, blue - red, red - green)).gather(0, brightest[None])[0]
-    sixths = (second / chroma.clamp_min(1e-12)).add_(brightest, alpha=2).add_(6 * turns)
-    # Each channel falls from `value` by `chroma` in a trapezium over the circle, a third of it apart from the others.
-    starts = torch.tensor((5.0, 3.0, 1.0))[:, None, None]
-    places = (sixths + starts).remainder_(6)
-    fall = torch.minimum(places, 4 - places).clamp_(0, 1)
-    return (value - fall.mul_(chroma)).clamp_(0, 1)
+    if images.shape[-3] == 1:
+        return images
+    red, green, blue = images.split(1, dim=-3)
+    high, low = torch.maximum(red, green), torch.minimum(red, green)
+    brightest, darkest = torch.maximum(high, blue), torch.minimum(low, blue)
+    median = torch.maximum(torch.minimum(high, blue, out=high), low, out=high)
+    slack: Amount = 1 - (6 * turns).__abs__()
+    reach = torch.sub(brightest, darkest, out=low).mul_(slack)
+    side = torch.empty_like(images)
+    for channel, first, second in zip(side.split(1, dim=-3), (green, blue, red), (blue, red, green), strict=True):
+        torch.sub(first, second, out=channel)
+    torch.clamp(side, -reach, reach, out=side)
+    images.mul_(2).sub_(median)
+    steepness = 6 * turns / slack
+    if isinstance(steepness, torch.Tensor):
+        images.sub_(side.mul_(steepness))
+    else:
+        images.sub_(side, alpha=steepness)
+    return torch.clamp(images, darkest, brightest, out=images)
 
 
-def to_greyscale(image: torch.Tensor) -> torch.Tensor:
-    """Replace all three channels by the luma."""
-    return grey_of(image).repeat(3, 1, 1)
+OPERATIONS = (adjust_brightness_, adjust_contrast_, adjust_saturation_, adjust_hue_)
+"""The four operations of a colour jitter, as `ColourJitter.order` counts them."""
 
 
-def solarise(image: torch.Tensor, threshold: float = SOLARISE_THRESHOLD) -> torch.Tensor:
+def to_greyscale_(images: torch.Tensor) -> torch.Tensor:
+    """Replace all channels by the luma."""
+    return images.copy_(grey_of(images))
+
+
+def solarise_(images: torch.Tensor, threshold: float = SOLARISE_THRESHOLD) -> torch.Tensor:
     """Invert the values that are at or above `threshold`."""
-    return torch.where(image < threshold, image, 1 - image)
+    return images.copy_(torch.where(images < threshold, images, 1 - images))
+
+
+def _may_exceed(factor: Amount) -> bool:
+    """Whether the result can leave [0, 1]: a factor below 1 mixes values that are inside."""
+    return isinstance(factor, torch.Tensor) or factor > 1

@@ -5,7 +5,8 @@ not in RGB. Separation by the stains' colours: Ruifrok and Johnston, Anal Quant 
 the separated stains by a factor and a shift: Tellez et al., IEEE Trans Med Imaging 37 (2018) 2126.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,8 +41,7 @@ UNMIXING = torch.linalg.inv(STAINS)
 """(3, 3) float64: stains (columns) in a unit of optical density of red, green and blue (rows)."""
 
 
-@dataclass(frozen=True)
-class StainJitter:
+class StainJitter(NamedTuple):
     """A factor and a shift for each of haematoxylin, eosin and residual."""
 
     scales: tuple[float, float, float]
@@ -69,15 +69,18 @@ def merge_stains(amounts: torch.Tensor) -> torch.Tensor:
     return _mix(STAINS, amounts).neg_().exp_().clamp_(0, 1)
 
 
-def jitter_stain(image: torch.Tensor, jitter: StainJitter) -> torch.Tensor:
-    """Separate the stains of an image (3, H, W) in [0, 1], scale and shift each, and put them together again.
+def jitter_stains(images: torch.Tensor, jitters: Sequence[StainJitter]) -> torch.Tensor:
+    """Separate the stains of images (n, 3, H, W) in [0, 1], scale and shift each, and put them together again.
 
-    The three steps are linear in optical density and are done as one 3 x 3 product.
+    The three steps are linear in optical density and are done as one 3 x 3 product for each image. `images` is used up.
     """
-    scales = torch.tensor(jitter.scales, dtype=torch.float64)
-    shifts = torch.tensor(jitter.shifts, dtype=torch.float64)
-    offset = (shifts @ STAINS).to(image.dtype)[:, None, None]
-    return _mix(UNMIXING @ (scales[:, None] * STAINS), _density(image)).add_(offset).neg_().exp_().clamp_(0, 1)
+    scales = torch.tensor([jitter.scales for jitter in jitters], dtype=torch.float64)
+    shifts = torch.tensor([jitter.shifts for jitter in jitters], dtype=torch.float64)
+    mixing = (UNMIXING @ (scales[..., None] * STAINS)).mT.to(images)
+    offsets = (shifts @ STAINS)[..., None].to(images)
+    # exp(-(mixing @ density + offset)), where the density is -log(image).
+    logs = images.clamp_min_(DARKEST).log_().flatten(2)
+    return (mixing @ logs).sub_(offsets).exp_().clamp_(0, 1).view_as(images)
 
 
 def _density(image: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from medino.views import Crop, central_crop, draw_crop, flip_horizontal, quarter_turns, resize_crop
+from medino.views import Crop, central_crop, draw_crop, lay, resize_crop
 
 
 def test_area_is_uniform_and_ratio_log_uniform_where_every_crop_fits() -> None:
@@ -68,10 +68,11 @@ def test_a_crop_of_the_wanted_size_is_only_cut_out() -> None:
 
 def test_flips_and_turns_are_their_own_ways_back() -> None:
     image = torch.rand(3, 8, 8)
-    assert torch.equal(flip_horizontal(flip_horizontal(image)), image)
-    assert torch.equal(flip_horizontal(image)[..., 0], image[..., -1])
+    assert torch.equal(lay(lay(image, True, 0), True, 0), image)
+    assert torch.equal(lay(image, True, 0)[..., 0], image[..., -1])
     turned = image
     for _ in range(4):
-        turned = quarter_turns(turned, 1)
+        turned = lay(turned, False, 1)
     assert torch.equal(turned, image)
-    np.testing.assert_array_equal(quarter_turns(image, 3).numpy(), np.rot90(image.numpy(), 3, (1, 2)))
+    np.testing.assert_array_equal(lay(image, False, 3).numpy(), np.rot90(image.numpy(), 3, (1, 2)))
+    np.testing.assert_array_equal(lay(image, True, 1).numpy(), np.rot90(image.numpy()[..., ::-1], 1, (1, 2)))

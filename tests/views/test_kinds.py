@@ -1,8 +1,6 @@
 """Each kind of image gets its own operations, as often as stated."""
 
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from scipy import stats
 from medino.data.intensity import Intensity
 from medino.data.pixels import Pixels, Window
 from medino.data.windows import WINDOW_PRESETS
-from medino.views import KINDS, Place, kinds
+from medino.views import KINDS, Change, Place, change_views, lay_views
 from medino.views.grey import CENTER_SHIFT, WIDTH_FACTOR
 
 DRAWS = 1000
@@ -20,29 +18,13 @@ DRAWS = 1000
 Counts = dict[str, int]
 
 
-@pytest.fixture
-def count_calls(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Place], Counts]:
-    """Run a kind often on a small crop and count which of its operations were called."""
-
-    def count(kind: str, place: Place, **settings: Any) -> Counts:
-        made = KINDS[kind](224, settings.get("blur", "published"), settings.get("flip", KINDS[kind].default_flip))
-        counts: Counts = {}
-        names = ("flip_horizontal", "apply_colour_jitter", "to_greyscale", "gaussian_blur", "solarise")
-        with monkeypatch.context() as patch:
-            for name in (*names, "adjust_gamma", "add_noise", "jitter_stain", "quarter_turns"):
-                counts[name] = 0
-
-                def counted(image: torch.Tensor, *arguments: Any, name: str = name) -> torch.Tensor:
-                    counts[name] += name != "quarter_turns" or arguments[0] > 0
-                    return image
-
-                patch.setattr(kinds, name, counted)
-            generator, image = np.random.default_rng(0), torch.rand(3, 8, 8)
-            for _ in range(DRAWS):
-                made(image, place, generator)
-        return counts
-
-    return count
+def drawn_counts(kind: str, place: Place, blur: str = "published", flip: bool | None = None) -> Counts:
+    """How often each change is drawn."""
+    made = KINDS[kind](224, blur, KINDS[kind].default_flip if flip is None else flip)
+    generator = np.random.default_rng(0)
+    changes = [made.draw(place, generator) for _ in range(DRAWS)]
+    absent = Change()
+    return {name: sum(getattr(change, name) != getattr(absent, name) for change in changes) for name in Change._fields}
 
 
 def assert_share(count: int, probability: float) -> None:
@@ -50,66 +32,75 @@ def assert_share(count: int, probability: float) -> None:
     if probability in (0, 1):
         assert count == probability * DRAWS
     else:
-        assert stats.binomtest(count, DRAWS, probability).pvalue > 0.005
+        assert stats.binomtest(count, DRAWS, probability).pvalue > 0.001
 
 
 @pytest.mark.parametrize("place", list(Place))
-def test_natural_images_get_the_recipes_operations_as_often(place: Place, count_calls: Callable[..., Counts]) -> None:
-    published = count_calls("natural", place)
-    assert_share(published["flip_horizontal"], 0.5)
-    assert_share(published["apply_colour_jitter"], 0.8)
-    assert_share(published["to_greyscale"], 0.2)
-    assert_share(published["gaussian_blur"], (1.0, 0.1, 0.5)[place])
+def test_natural_images_get_the_recipes_operations_as_often(place: Place) -> None:
+    published = drawn_counts("natural", place)
+    assert_share(published["flip"], 0.5)
+    assert_share(published["jitter"], 0.8)
+    assert_share(published["greyscale"], 0.2)
+    assert_share(published["sigma"], (1.0, 0.1, 0.5)[place])
     assert_share(published["solarise"], 0.2 if place is Place.SECOND_GLOBAL else 0)
-    assert_share(count_calls("natural", place, blur="reference")["gaussian_blur"], (0, 0.9, 0.5)[place])
-    assert_share(count_calls("natural", place, flip=False)["flip_horizontal"], 0)
+    assert_share(drawn_counts("natural", place, blur="reference")["sigma"], (0, 0.9, 0.5)[place])
+    assert_share(drawn_counts("natural", place, flip=False)["flip"], 0)
+    for never in ("turns", "stain", "gamma", "noise"):
+        assert published[never] == 0
 
 
 @pytest.mark.parametrize("place", list(Place))
-def test_radiology_gets_gamma_and_noise_and_no_colour(place: Place, count_calls: Callable[..., Counts]) -> None:
-    counts = count_calls("radiology", place)
-    assert_share(counts["adjust_gamma"], 0.8)
-    assert_share(counts["add_noise"], 0.5)
-    assert_share(counts["gaussian_blur"], (1.0, 0.1, 0.5)[place])
-    for never in ("flip_horizontal", "quarter_turns", "apply_colour_jitter", "to_greyscale", "solarise"):
+def test_radiology_gets_gamma_and_noise_and_no_colour(place: Place) -> None:
+    counts = drawn_counts("radiology", place)
+    assert_share(counts["gamma"], 0.8)
+    assert_share(counts["noise"], 0.5)
+    assert_share(counts["sigma"], (1.0, 0.1, 0.5)[place])
+    for never in ("flip", "turns", "jitter", "stain", "greyscale", "solarise"):
         assert counts[never] == 0
-    assert_share(count_calls("radiology", place, flip=True)["flip_horizontal"], 0.5)
+    assert_share(drawn_counts("radiology", place, flip=True)["flip"], 0.5)
 
 
-def test_histology_gets_stains_and_turns_and_no_hue(count_calls: Callable[..., Counts]) -> None:
-    counts = count_calls("histology", Place.LOCAL)
-    assert_share(counts["jitter_stain"], 0.8)
-    assert_share(counts["quarter_turns"], 0.75)
-    assert_share(counts["flip_horizontal"], 0.5)
-    for never in ("apply_colour_jitter", "to_greyscale", "solarise", "add_noise"):
+def test_histology_gets_stains_and_turns_and_no_hue() -> None:
+    counts = drawn_counts("histology", Place.LOCAL)
+    assert_share(counts["stain"], 0.8)
+    assert_share(counts["turns"], 0.75)
+    assert_share(counts["flip"], 0.5)
+    for never in ("greyscale", "solarise", "gamma", "noise"):
         assert counts[never] == 0
+    made, generator = KINDS["histology"](224, "published", True), np.random.default_rng(0)
+    jitters = [change.jitter for change in (made.draw(Place.LOCAL, generator) for _ in range(DRAWS)) if change.jitter]
+    assert len(jitters) == counts["stain"]
+    assert {jitter.order for jitter in jitters} == {(0, 1)}
+    for name in ("brightness", "contrast"):
+        factors = [getattr(jitter, name) for jitter in jitters]
+        assert stats.kstest(factors, stats.uniform(0.9, 0.2).cdf).pvalue > 0.005
 
 
-def test_histology_lies_in_all_eight_ways_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "JITTER_PROBABILITY", 0.0)
+def test_histology_lies_in_all_eight_ways_alike() -> None:
     histology, generator = KINDS["histology"](224, "reference", True), np.random.default_rng(0)
-    image = torch.arange(36.0).reshape(1, 6, 6).expand(3, 6, 6) / 36
+    image = torch.arange(36.0).reshape(1, 1, 6, 6)
     found: dict[bytes, int] = {}
     for _ in range(DRAWS):
-        key = histology(image, Place.FIRST_GLOBAL, generator).contiguous().numpy().tobytes()
+        change = histology.draw(Place.FIRST_GLOBAL, generator)
+        key = lay_views(image.clone(), [change]).numpy().tobytes()
         found[key] = found.get(key, 0) + 1
     assert len(found) == 8
     assert stats.chisquare(list(found.values())).pvalue > 0.005
 
 
-@pytest.mark.parametrize(("kind", "place"), itertools.product(KINDS, Place))
-def test_a_changed_crop_stays_in_range_and_its_input_as_it_was(kind: str, place: Place) -> None:
+@pytest.mark.parametrize(("kind", "place", "channels"), itertools.product(KINDS, Place, (1, 3)))
+def test_a_changed_crop_stays_in_range(kind: str, place: Place, channels: int) -> None:
     made, generator = KINDS[kind](64, "published", True), np.random.default_rng(0)
-    flat = [torch.full((3, 32, 32), value) for value in (0.0, 0.5, 1.0)]
-    for image in [torch.rand(3, 32, 32), *flat]:
-        before = image.clone()
-        for _ in range(20):
-            changed = made(image, place, generator)
-            assert changed.shape == (3, 32, 32)
-            assert changed.isfinite().all()
-            assert changed.min() >= 0
-            assert changed.max() <= 1 + 1e-6
-        assert torch.equal(image, before)
+    flat = [torch.full((channels, 32, 32), value) for value in (0.0, 0.5, 1.0)]
+    images = torch.stack([torch.rand(channels, 32, 32), *flat])
+    for _ in range(20):
+        changes = [made.draw(place, generator) for _ in images]
+        changed = change_views(lay_views(images.clone(), changes), changes)
+        assert changed.shape[0] == 4
+        assert changed.shape[2:] == (32, 32)
+        assert changed.isfinite().all()
+        assert changed.min() >= 0
+        assert changed.max() <= 1 + 1e-6
 
 
 def test_only_radiology_jitters_the_windows_and_keeps_several_in_order() -> None:

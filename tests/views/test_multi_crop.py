@@ -8,7 +8,7 @@ from scipy import stats
 from medino.core import InputError, UnreadableImageError, numpy_generator
 from medino.data.intensity import Intensity
 from medino.data.pixels import Pixels, Window
-from medino.views import IMAGENET_MEAN, IMAGENET_STD, KINDS, MultiCrop
+from medino.views import IMAGENET_MEAN, IMAGENET_STD, KINDS, MultiCrop, resample, source_of
 
 SMALL = {"global_size": 64, "local_size": 32}
 
@@ -16,6 +16,13 @@ SMALL = {"global_size": 64, "local_size": 32}
 def colour_image(height: int = 100, width: int = 120) -> Pixels:
     values = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0))
     return Pixels(values.float(), (0.0, 255.0))
+
+
+def smooth_colours(seed: int, side: int = 120) -> Pixels:
+    """Colours that change as slowly as a photograph's."""
+    coarse = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(seed)) * 200 + 25
+    fine = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return Pixels(fine[0].round(), (0.0, 255.0))
 
 
 def grey_image(height: int = 96, width: int = 96, **facts: object) -> Pixels:
@@ -80,21 +87,64 @@ def test_crops_are_taken_inside_the_valid_box() -> None:
 
 
 def test_the_window_is_chosen_on_the_whole_image_and_jittered_for_each_view() -> None:
-    class Recording(Intensity):
-        def apply(self, pixels: Pixels, windows: tuple[Window, ...] | None = None) -> torch.Tensor:
-            used.append((pixels.values.shape, windows))
-            return super().apply(pixels, windows)
-
-    used: list[tuple[torch.Size, tuple[Window, ...] | None]] = []
     image = grey_image(windows=(Window(2000, 1000),))
-    MultiCrop("radiology", **SMALL, intensity=Recording(window="file"))(image, np.random.default_rng(0))
-    assert [shape[-1] for shape, _ in used] == [64] * 2 + [32] * 8
-    windows = [given[0] for _, given in used if given]
+    intensity = Intensity(window="file")
+    draws = MultiCrop("radiology", **SMALL, intensity=intensity).draw(image, np.random.default_rng(0))
+    windows = [given[0] for given in draws.windows]
     assert len({window.center for window in windows}) == 10
     assert all(abs(window.center - 2000) <= 150 and 1000 / 1.5 <= window.width <= 1500 for window in windows)
-    used.clear()
-    MultiCrop("natural", **SMALL, intensity=Recording(window="file"))(image, np.random.default_rng(0))
-    assert {given for _, given in used} == {(Window(2000, 1000),)}
+    draws = MultiCrop("natural", **SMALL, intensity=intensity).draw(image, np.random.default_rng(0))
+    assert set(draws.windows) == {(Window(2000, 1000),)}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_views_made_in_a_batch_as_on_a_gpu_are_those_made_one_by_one(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colours differ by the rounding of their resize, the mean by a tenth of a level; grey ones by float32's."""
+    make = MultiCrop(kind, **SMALL, num_local_crops=12, mean=(0, 0, 0), std=(1, 1, 1))
+    for images, largest, mean in (
+        ([smooth_colours(seed) for seed in range(3)], 9 / 255, 0.3 / 255),
+        ([grey_image(), grey_image(50, 70, inverted=True), grey_image(60, 50)], 2e-4, 1e-6),
+    ):
+        draws = [make.draw(image, np.random.default_rng(seed)) for seed, image in enumerate(images)]
+        # Solarise has a step, on whose other side a level may fall.
+        draws = [
+            each._replace(changes=tuple(change._replace(solarise=False) for change in each.changes)) for each in draws
+        ]
+        sources = [source_of(image) for image in images]
+        one_by_one = make.make(sources, draws)
+        with monkeypatch.context() as patch:
+            patch.setattr(resample, "one_by_one", lambda device: False)
+            together = make.make(sources, draws)
+        for name in ("global_crops", "local_crops"):
+            difference = (getattr(together, name) - getattr(one_by_one, name)).abs()
+            assert difference.max() < largest
+            assert difference.mean() < mean
+
+
+def test_a_batch_may_mix_colours_and_grey_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resample, "one_by_one", lambda device: False)
+    images = [colour_image(), grey_image(), colour_image(60, 50), grey_image(50, 70)]
+    make = MultiCrop("histology", **SMALL, num_local_crops=3)
+    draws = [make.draw(image, np.random.default_rng(seed)) for seed, image in enumerate(images)]
+    mixed = make.make([source_of(image) for image in images], draws)
+    for place, image in enumerate(images):
+        alone = make.make([source_of(image)], [draws[place]])
+        torch.testing.assert_close(mixed.global_crops[place::4], alone.global_crops, atol=1e-5, rtol=0)
+        torch.testing.assert_close(mixed.local_crops[place::4], alone.local_crops, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_views_of_many_images_are_those_of_each(kind: str) -> None:
+    images = [colour_image(), grey_image(), grey_image(50, 70, inverted=True), colour_image(60, 50)]
+    make = MultiCrop(kind, **SMALL, num_local_crops=3)
+    alone = [make(image, np.random.default_rng(seed)) for seed, image in enumerate(images)]
+    draws = [make.draw(image, np.random.default_rng(seed)) for seed, image in enumerate(images)]
+    together = make.make([source_of(image) for image in images], draws)
+    for name in ("global_crops", "local_crops"):
+        stacked = torch.stack([getattr(views, name) for views in alone], dim=1).flatten(0, 1)
+        assert torch.equal(getattr(together, name), stacked)
 
 
 @pytest.mark.parametrize(("kind", "flips"), [("natural", True), ("radiology", False)])

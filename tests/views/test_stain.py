@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from medino.views import StainJitter, draw_stain_jitter, jitter_stain, merge_stains, separate_stains
+from medino.views import StainJitter, draw_stain_jitter, jitter_stains, merge_stains, separate_stains
 from medino.views.stain import EOSIN, HAEMATOXYLIN, STAINS
 
 NONE = StainJitter((1, 1, 1), (0, 0, 0))
@@ -13,12 +13,13 @@ NONE = StainJitter((1, 1, 1), (0, 0, 0))
 def test_separating_and_merging_gives_the_image_back() -> None:
     image = torch.randint(1, 256, (3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255
     torch.testing.assert_close(merge_stains(separate_stains(image)), image, atol=1e-5, rtol=0)
-    torch.testing.assert_close(jitter_stain(image, NONE), image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(jitter_stains(image[None].clone(), [NONE])[0], image, atol=1e-5, rtol=0)
 
 
 def test_black_is_raised_to_one_level_and_stays_finite() -> None:
-    torch.testing.assert_close(jitter_stain(torch.zeros(3, 2, 2), NONE), torch.full((3, 2, 2), 1 / 255))
-    assert jitter_stain(torch.zeros(3, 2, 2), StainJitter((1.2, 0.8, 1), (0.05, -0.05, 0.05))).isfinite().all()
+    torch.testing.assert_close(jitter_stains(torch.zeros(1, 3, 2, 2), [NONE]), torch.full((1, 3, 2, 2), 1 / 255))
+    jitter = StainJitter((1.2, 0.8, 1), (0.05, -0.05, 0.05))
+    assert jitter_stains(torch.zeros(1, 3, 2, 2), [jitter]).isfinite().all()
 
 
 def test_a_slide_of_one_stain_holds_that_stain_only() -> None:
@@ -38,7 +39,7 @@ def test_jitter_scales_and_shifts_each_stain() -> None:
     jitter = StainJitter((1.2, 0.9, 1.1), (0.02, 0.03, 0.0))
     scales, shifts = (torch.tensor(values)[:, None, None] for values in (jitter.scales, jitter.shifts))
     expected = torch.einsum("shw,sc->chw", amounts * scales + shifts, STAINS.float()).neg().exp().clamp(0, 1)
-    torch.testing.assert_close(jitter_stain(merge_stains(amounts), jitter), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(jitter_stains(merge_stains(amounts)[None], [jitter])[0], expected, atol=1e-5, rtol=0)
 
 
 def test_the_third_stain_is_at_right_angles_to_the_two() -> None:

@@ -1,0 +1,55 @@
+"""Resizing of many crops against torch's and Pillow's."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medino.views import Crop, pack_colours, resize_colours, resize_crop, resize_crops, resize_packed, unpack_colours
+
+CROPS = [Crop(5, 10, 70, 60), Crop(0, 0, 90, 120), Crop(89, 3, 1, 2), Crop(20, 0, 24, 24), Crop(1, 50, 40, 70)]
+
+
+@pytest.fixture
+def colours() -> torch.Tensor:
+    """(3, 90, 120) whole numbers, as smooth as a photograph."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 6, 90), torch.linspace(0, 9, 120), indexing="ij")
+    waves = torch.stack((rows.sin() * columns.cos(), (rows * 1.7).cos(), (columns + rows).sin()))
+    noise = torch.rand(3, 90, 120, generator=torch.Generator().manual_seed(0)) * 30
+    return (waves * 100 + 110 + noise).round().clamp(0, 255)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [24, 64, 150])
+def test_many_crops_are_resized_as_each_alone(channels: int, size: int) -> None:
+    image = torch.rand(channels, 90, 120, generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([resize_crop(image, crop, size) for crop in CROPS])
+    torch.testing.assert_close(resize_crops(image, CROPS, size), expected, atol=2e-6, rtol=0)
+
+
+def test_packed_colours_come_back(colours: torch.Tensor) -> None:
+    assert torch.equal(unpack_colours(pack_colours(colours)).mul(255).round(), colours)
+    # Fractions, which resized slides have, are rounded and stay in their channel.
+    fractions = torch.tensor([0.4, 200.6, 254.7])[:, None, None]
+    assert unpack_colours(pack_colours(fractions)).mul(255).round().flatten().tolist() == [0, 201, 255]
+
+
+@pytest.mark.parametrize("size", [24, 64, 150])
+def test_packed_colours_are_resized_as_by_pillow_to_within_two_levels(colours: torch.Tensor, size: int) -> None:
+    """Both round to whole levels in between; torch's weights have fewer bits."""
+    found = unpack_colours(resize_packed(pack_colours(colours), CROPS, size)) * 255
+    picture = Image.fromarray(colours.byte().permute(1, 2, 0).numpy())
+    for resized, (top, left, height, width) in zip(found, CROPS, strict=True):
+        part = picture.crop((left, top, left + width, top + height))
+        expected = np.asarray(part.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        np.testing.assert_allclose(resized.numpy(), expected, atol=2.01)
+        assert np.abs(resized.numpy() - expected).mean() < 0.3
+
+
+@pytest.mark.parametrize("size", [24, 64, 150])
+def test_a_device_without_whole_numbers_resizes_colours_to_within_two_levels(colours: torch.Tensor, size: int) -> None:
+    packed = pack_colours(colours)
+    found, expected = (unpack_colours(resize(packed, CROPS, size)) for resize in (resize_colours, resize_packed))
+    difference = (found - expected).abs() * 255
+    assert difference.max() < 2.01
+    assert difference.mean() < 0.2
