@@ -67,8 +67,9 @@ def get(config: Namespace) -> int:
     for what, file in files.items():
         path, sha256 = known_path(known, file, folder_of(config)), None
         if not path.is_file():
-            sha256 = download(source_of(known, file), path)
-            record_sha256(path, sha256)
+            sha256 = download(source_of(known, file, path), path)
+            if file.sha256 is not None:
+                record_sha256(path, sha256)
         fits, words = compared(path, file, sha256)
         print(f"{what:<9} {path}\n          {words}")
         fit &= fits

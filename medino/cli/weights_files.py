@@ -9,8 +9,14 @@ from medino.models import KNOWN_WEIGHTS, KnownFile, KnownWeights
 from medino.models.weights_folder import record_sha256, recorded_sha256
 
 
-def source_of(known: KnownWeights, file: KnownFile) -> Source:
-    """What to download for a file of the list."""
+def source_of(known: KnownWeights, file: KnownFile, path: Path) -> Source:
+    """What to download for a file of the list.
+
+    Args:
+        known: whose.
+        file: which.
+        path: where it is to lie; the sum of an earlier download there is expected again where the list has none.
+    """
     refused = "check that it is public"
     if file.repository is not None:
         how = known.gated or f"log in at {known.page}"
@@ -19,7 +25,7 @@ def source_of(known: KnownWeights, file: KnownFile) -> Source:
         url=file.address,
         name=known.name,
         size=file.size,
-        sha256=file.sha256,
+        sha256=file.sha256 or recorded_sha256(path),
         token=None if file.repository is None else hub_token(),
         refused=refused,
     )

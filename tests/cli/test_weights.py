@@ -86,7 +86,9 @@ def test_weights_come_by_name_and_are_taken_by_name(
 ) -> None:
     does.break_after = len(CONTENT) // 2 + 1
     assert main(["weights", "get", "tiny-one", "--heads"]) == 0
-    assert f"SHA-256 {SHA256}: fits the list" in said(capsys)
+    told = said(capsys)
+    assert f"SHA-256 {SHA256}: fits the list" in told
+    assert "noted for later; the list has none to compare with" in told
     folder = tmp_path / "weights" / "tiny-one"
     assert sorted(file.name for file in folder.iterdir()) == [
         "head.safetensors",
@@ -95,6 +97,11 @@ def test_weights_come_by_name_and_are_taken_by_name(
         "tiny.safetensors.sha256",
     ]
     assert load_backbone("tiny-one").config.mean == (0.5, 0.5, 0.5)
+    # A second download of what has no sum on the list has to be the first one again.
+    (folder / "head.safetensors").unlink()
+    does.files["/owner/tiny/resolve/main/head.safetensors"] = b"another"
+    assert main(["weights", "get", "tiny-one", "--heads"]) == 2
+    assert not (folder / "head.safetensors").exists()
     asked = len(does.requests)
     assert main(["weights", "get", "tiny-one"]) == 0
     assert len(does.requests) == asked
