@@ -44,14 +44,11 @@ class PlanCLI(MedinoCLI):
         return parser
 
     def before_instantiate_classes(self) -> None:
-        """See that there is something to plan.
+        """See how many steps are planned.
 
         Raises:
-            InputError: model, data or the number of steps are missing.
+            InputError: their number is not set.
         """
-        for key in ("model", "data"):
-            if self._get(self.config, key) is None:
-                raise InputError(f"no {key} is given; add --config FILE")
         self.steps = int(self._get(self.config, "trainer.max_steps"))
         if self.steps < 1:
             raise InputError("the number of training steps is not set; set trainer.max_steps")

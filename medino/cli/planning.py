@@ -1,6 +1,7 @@
 """What a pretraining will take and which settings suit it, as rows of tables. Nothing here measures or prints."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.compute as pc
@@ -125,8 +126,11 @@ def compared(
     )
     given = {setting.name: hparams[setting.name] for setting in settings}
     if "backbone_settings" in given:
-        wanted = next(setting.value for setting in settings if setting.name == "backbone_settings")
-        given["backbone_settings"] = {name: getattr(module.backbone_config, name) for name in wanted}
+        # In YAML all of them are given or none: those of the user's that nothing is said of stay.
+        place = [setting.name for setting in settings].index("backbone_settings")
+        own, wanted = hparams["backbone_settings"] or {}, settings[place].value
+        given["backbone_settings"] = {**own, **{name: getattr(module.backbone_config, name) for name in wanted}}
+        settings[place] = replace(settings[place], value={**own, **wanted})
     pairs = [(setting, given[setting.name]) for setting in settings]
     return pairs, peak_learning_rate(hparams["base_lr"], hparams["lr_scaling"], data.batch_size)
 
