@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning bench-data bundle fuzz soak clean
+.PHONY: help install demo test lint types test-slow bench-learning bench-data bench-views bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,9 @@ bench-learning: install  ## does pretraining from scratch help few-shot accuracy
 
 bench-data: install  ## how fast headers and packed images are read, beside pydicom; writes docs/benchmarks/data.md
 	$(BIN)/python -m tests.benchmarks.data
+
+bench-views: install  ## ten views of an image beside the ten resizes alone, on one core; writes docs/benchmarks/views.md
+	$(BIN)/python -m tests.benchmarks.views
 
 bundle: install  ## wheels and weights for a machine without a network (BUNDLE=FOLDER WEIGHTS="NAME_OR_PATH ...")
 	$(BIN)/medino bundle -o $(BUNDLE) --weights $(WEIGHTS)

@@ -8,6 +8,7 @@ changes them. A name with a trailing underscore works in place, as in torch. An 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ def adjust_contrast_(images: torch.Tensor, factor: Amount) -> torch.Tensor:
     # Row by row first: one long sum is split among threads, and its last bit would depend on how many there are.
     means = images.mean(dim=-1).mean(dim=-1)
     if means.shape[-1] == 3:
-        means = (means * torch.tensor(GREY_WEIGHTS, device=means.device)).sum(dim=-1, keepdim=True)
+        means = (means * _grey_weights(means.device)).sum(dim=-1, keepdim=True)
     images.lerp_(means[..., None, None], 1 - factor)
     return images.clamp_(0, 1) if _may_exceed(factor) else images
 
@@ -126,7 +127,7 @@ def adjust_hue_(images: torch.Tensor, turns: Amount) -> torch.Tensor:
     for channel, first, second in zip(side.split(1, dim=-3), (green, blue, red), (blue, red, green), strict=True):
         torch.sub(first, second, out=channel)
     torch.clamp(side, -reach, reach, out=side)
-    images.mul_(2).sub_(median)
+    torch.add(median.neg_(), images, alpha=2, out=images)
     steepness = 6 * turns / slack
     if isinstance(steepness, torch.Tensor):
         images.sub_(side.mul_(steepness))
@@ -147,6 +148,11 @@ def to_greyscale_(images: torch.Tensor) -> torch.Tensor:
 def solarise_(images: torch.Tensor, threshold: float = SOLARISE_THRESHOLD) -> torch.Tensor:
     """Invert the values that are at or above `threshold`."""
     return images.copy_(torch.where(images < threshold, images, 1 - images))
+
+
+@lru_cache(maxsize=4)
+def _grey_weights(device: torch.device) -> torch.Tensor:
+    return torch.tensor(GREY_WEIGHTS, device=device)
 
 
 def _may_exceed(factor: Amount) -> bool:

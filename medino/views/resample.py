@@ -92,20 +92,9 @@ def resize_crops(image: torch.Tensor, crops: Sequence[Crop], size: int) -> torch
     Returns:
         (n, C, size, size) float32, contiguous. Bicubic weights overshoot: it may leave the range of the image.
     """
-    rows, row_weights = cubic_taps([crop.height for crop in crops], size, image.device)
-    columns, column_weights = cubic_taps([crop.width for crop in crops], size, image.device)
-    if not one_by_one(image.device):
-        return _resized(image, crops, (rows, row_weights), (columns, column_weights))
-    parts = [
-        _resized(
-            image,
-            crops[i : i + 1],
-            (rows[i : i + 1], row_weights[i : i + 1]),
-            (columns[i : i + 1], column_weights[i : i + 1]),
-        )
-        for i in range(len(crops))
-    ]
-    return torch.cat(parts)
+    n = len(crops)
+    index, weights = cubic_taps([crop.height for crop in crops] + [crop.width for crop in crops], size, image.device)
+    return _resized(image, crops, (index[:n], weights[:n]), (index[n:], weights[n:]))
 
 
 Taps = tuple[torch.Tensor, torch.Tensor]
