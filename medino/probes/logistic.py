@@ -24,7 +24,7 @@ FOLDS = 5
 NUMBERS_AT_ONCE = 250_000
 """Parameters or logits of one batch of fits: some twenty arrays of them, which is what a processor's cache holds."""
 
-CHOOSING_TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-10
+CHOOSING_TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-9
 """Largest share that a loss may lie above its minimum, for the fits that only choose C and for the last one."""
 
 
@@ -44,12 +44,13 @@ def logistic(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, num_
     targets = F.one_hot(labels, num_classes).double()
     everything = torch.ones(1, len(targets), dtype=torch.float64)
     at_once = episodes_at_once(support.shape, len(STRENGTHS) * FOLDS * num_classes)
+    unknown = torch.as_tensor(queries, dtype=torch.float64)
     results = []
     for start in range(0, len(support), at_once):
         span = Span.of(support[start : start + at_once])
         strengths = choose_strength(span.coordinates, targets)
         weights = fit_logistic(span.coordinates, targets, strengths[:, None], everything)
-        results.append(torch.softmax(span.outputs(queries, weights[:, 0]).mT, dim=-1))
+        results.append(torch.softmax(span.outputs(unknown, weights[:, 0]).mT, dim=-1))
     return torch.cat(results).numpy()
 
 
@@ -101,7 +102,7 @@ def fit_logistic(
         targets: (S, K) one-hot classes.
         strengths: (E, M) the C of each fit.
         included: (M, S) 1 where a fit uses a vector, 0 where it leaves it out.
-        tolerance: largest share that the loss may lie above its minimum.
+        tolerance: largest share of the loss that may still be gained.
 
     Returns:
         (E, M, K, P) weights.

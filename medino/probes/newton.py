@@ -18,7 +18,7 @@ SUFFICIENT = 1e-4
 LOOSEST = 0.1
 """Largest relative residual at which conjugate gradients stop; they are the more exact the nearer the minimum is."""
 
-TIGHTEST = 1e-6
+TIGHTEST = 1e-4
 
 ROUNDING = 1e-13
 """Share of a loss that is rounding."""
@@ -64,14 +64,6 @@ class Fits:
         squares = (self.penalty * self.weights**2).sum(dim=(1, 3))
         return (self.costs * cross_entropy).sum(dim=1) + squares / 2
 
-    def outputs(self, weights: torch.Tensor) -> torch.Tensor:
-        """(E, S, m, K) from (E, P, m, K)."""
-        return torch.bmm(self.support, weights.flatten(2)).unflatten(2, weights.shape[2:])
-
-    def collected(self, residuals: torch.Tensor) -> torch.Tensor:
-        """(E, P, m, K) from (E, S, m, K)."""
-        return torch.bmm(self.support.mT, residuals.flatten(2)).unflatten(2, residuals.shape[2:])
-
 
 def minimise_logistic(
     support: torch.Tensor, targets: torch.Tensor, costs: torch.Tensor, tolerance: float
@@ -83,7 +75,8 @@ def minimise_logistic(
             penalised.
         targets: (S, K) one-hot classes.
         costs: (E, S, M) weight of each vector's cross-entropy in each fit.
-        tolerance: a fit is done when its loss is at most this share above the minimum.
+        tolerance: a fit is done when what its loss may still fall is at most this share of the loss, and of what it
+            fell already.
 
     Returns:
         (E, M, K, P) weights.
@@ -97,24 +90,27 @@ def minimise_logistic(
     )
     square = support**2
     losses = fits.losses()
+    start = losses
     for _ in range(MAX_STEPS):
         shares = fits.logits.softmax(dim=-1)
-        gradient = fits.collected(fits.costs[..., None] * (shares - fits.targets)) + fits.penalty * fits.weights
+        gradient = apply(support.mT, fits.costs[..., None] * (shares - fits.targets)) + fits.penalty * fits.weights
         curved = fits.costs[..., None] * shares * (1 - shares)
-        diagonal = fits.penalty + torch.bmm(square.mT, curved.flatten(2)).unflatten(2, curved.shape[2:])
+        diagonal = fits.penalty + apply(square.mT, curved)
         # The intercept is not penalised; along it the loss is as curved as it is here.
         modulus = torch.where(fits.penalty > 0, fits.penalty, diagonal.clamp_min(ROUNDING))
         to_gain = (gradient**2 / modulus).sum(dim=(1, 3)) / 2
-        done = to_gain <= tolerance * losses
+        # Of what was gained, too: with little weight on the vectors nearly all of a loss is there from the start.
+        done = to_gain <= tolerance * torch.minimum(losses, start - losses)
         kept = ~done.all(dim=0)
         if not kept.all():
             result[:, :, running[~kept]] = fits.weights[:, :, ~kept]
-            running, fits = running[kept], fits.keep(kept)
+            running, fits, start = running[kept], fits.keep(kept), start[:, kept]
             losses, to_gain, done = losses[:, kept], to_gain[:, kept], done[:, kept]
             gradient, diagonal, shares = gradient[:, :, kept], diagonal[:, :, kept], shares[:, :, kept]
         if not len(running):
             break
-        by, logits_by = _newton_direction(fits, shares, gradient, diagonal, (to_gain / losses).sqrt(), ~done)
+        by = _newton_direction(fits, shares, gradient, diagonal, (to_gain / losses).sqrt(), ~done)
+        logits_by = apply(support, by)
         slope = (gradient * by).sum(dim=(1, 3))
         # A step of length 0 keeps a fit that is done where it is.
         length = (~done).to(support.dtype)
@@ -137,8 +133,10 @@ def _newton_direction(
     diagonal: torch.Tensor,
     distance: torch.Tensor,
     active: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Solve `Hessian @ direction = -gradient` by preconditioned conjugate gradients.
+) -> torch.Tensor:
+    """Solve `Hessian @ direction = -gradient` by preconditioned conjugate gradients, in float32.
+
+    A direction need not be exact: loss and gradient, which are float64, decide where the next step starts.
 
     Args:
         fits: the m fits.
@@ -149,29 +147,37 @@ def _newton_direction(
         active: (E, m) the fits that are not done.
 
     Returns:
-        The direction (E, P, m, K) and the logits (E, S, m, K) that belong to it.
+        The direction (E, P, m, K), float64.
     """
-    inverse = diagonal.clamp_min(ROUNDING).reciprocal()
-    direction, logits = torch.zeros_like(gradient), torch.zeros_like(shares)
-    residual = -gradient
+    support, shares, costs = fits.support.float(), shares.float(), fits.costs.float()[..., None]
+    penalty = fits.penalty.float()
+    # Scaled to entries of at most 1, so that no square leaves float32's range.
+    size_of_gradient = gradient.abs().amax(dim=(1, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    residual = -(gradient / size_of_gradient).float()
+    inverse = diagonal.clamp_min(ROUNDING).reciprocal().float()
+    direction = torch.zeros_like(residual)
     search = residual * inverse
     size = (residual * search).sum(dim=(1, 3))
-    enough = size * distance.clamp(TIGHTEST, LOOSEST)
+    enough = size * distance.clamp(TIGHTEST, LOOSEST).float()
     for _ in range(MAX_CONJUGATE_STEPS):
-        along = fits.outputs(search)
+        along = apply(support, search)
         turned = shares * along
         turned -= shares * turned.sum(dim=-1, keepdim=True)
-        product = fits.collected(turned.mul_(fits.costs[..., None])) + fits.penalty * search
+        product = apply(support.mT, turned.mul_(costs)).add_(penalty * search)
         curvature = (search * product).sum(dim=(1, 3))
         length = torch.where(active & (curvature > 0), size / curvature, 0.0)[:, None, :, None]
         direction.addcmul_(length, search)
-        logits.addcmul_(length, along)
-        residual = torch.addcmul(residual, length, product, value=-1)
+        residual.addcmul_(length, product, value=-1)
         scaled = residual * inverse
         new_size = (residual * scaled).sum(dim=(1, 3))
         active = active & (new_size > enough)
         if not active.any():
             break
-        search = torch.addcmul(scaled, torch.where(active, new_size / size, 0.0)[:, None, :, None], search)
+        search = scaled.addcmul_(torch.where(active, new_size / size, 0.0)[:, None, :, None], search)
         size = new_size
-    return direction, logits
+    return direction * size_of_gradient
+
+
+def apply(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Multiply (E, A, B) matrices with (E, B, m, K) vectors to (E, A, m, K)."""
+    return torch.bmm(matrices, vectors.flatten(2)).unflatten(2, vectors.shape[2:])

@@ -58,11 +58,11 @@ class Span:
             _, axes = torch.linalg.eigh(vectors.mT @ vectors)
         return cls(F.pad(vectors @ axes, (0, 1), value=1.0), axes, centre, scale)
 
-    def outputs(self, queries: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
+    def outputs(self, queries: np.ndarray | torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """What linear models say of other vectors.
 
         Args:
-            queries: (Q, D).
+            queries: (Q, D); best float64, where they are asked for often.
             weights: (E, ..., P) of models on `coordinates`.
 
         Returns:
@@ -72,5 +72,5 @@ class Span:
         # In the space of the features, so that each query is met once and not taken into every episode's span.
         directions = flat[..., :-1] @ self.axes.mT / self.scale
         offsets = flat[..., -1:] - directions @ self.centre.mT
-        vectors = torch.from_numpy(np.asarray(queries, dtype=np.float64))
+        vectors = torch.as_tensor(queries, dtype=torch.float64)
         return (directions @ vectors.T + offsets).unflatten(1, weights.shape[1:-1])
