@@ -28,15 +28,14 @@ In this folder:
     ~/medino/bin/medino --version
 {weights}"""
 WEIGHTS = """
-The weights stay in this folder. Say where that is (in ~/.profile, to keep it), and check them:
+The weights stay in this folder. Say where that is (in ~/.profile, to keep it):
 
     export MEDINO_WEIGHTS="$PWD/weights"
 {verify}
-
-They are taken by `--weights`:
+All verbs that start from a backbone take
 
 {taken}
-"""
+{terms}"""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -154,15 +153,20 @@ def instructions(chosen: "list[tuple[Path, KnownWeights | None]]") -> str:
     weights = ""
     if chosen:
         names = [known.name for _, known in chosen if known is not None]
-        own = [name_of(path, known) for path, known in chosen if known is None]
-        verify = [f"    ~/medino/bin/medino weights verify {name}" for name in names]
-        terms = [
-            f"    {known.name:<18} {known.licence}: {known.terms} ({known.page})"
-            for _, known in chosen
-            if known is not None
+        own = [
+            f'"$MEDINO_WEIGHTS/{name_of(path, known)}{"" if path.is_dir() else "/" + path.name}"'
+            for path, known in chosen
+            if known is None
         ]
-        taken = [*terms, *(f'    "$MEDINO_WEIGHTS/{name}/..."' for name in own)]
-        weights = WEIGHTS.format(verify="\n".join(verify) or "", taken="\n".join(taken))
+        weights = WEIGHTS.format(
+            verify="".join(f"    ~/medino/bin/medino weights verify {name}\n" for name in names),
+            taken="".join(f"    --weights {name}\n" for name in [*names, *own]),
+            terms="".join(
+                f"{known.name}: {known.licence}, {known.terms} ({known.page})\n"
+                for _, known in chosen
+                if known is not None
+            ),
+        )
     version = ".".join(platform.python_version_tuple()[:2])
     return INSTALL.format(
         python=f"Python {version}",
