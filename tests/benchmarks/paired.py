@@ -56,9 +56,10 @@ def outcomes(evidence: pa.Table, backbone: str, probe: str, shots: int) -> Outco
     one_episode = rows.slice(0, len(rows) // EPISODES)
     names = one_episode["patient"].to_pylist()
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    classes, targets = np.unique(one_episode["target"].to_pylist(), return_inverse=True)
     return Outcomes(
-        predicted=np.array(rows["predicted"].to_pylist()).reshape(EPISODES, -1),
-        targets=np.array(one_episode["target"].to_pylist()),
+        predicted=np.searchsorted(classes, rows["predicted"].to_pylist()).reshape(EPISODES, -1),
+        targets=targets,
         patients=np.array([places[name] for name in names]),
     )
 

@@ -1,0 +1,178 @@
+"""The trainings of `make bench-adaptation`: each is done once, measured as it goes, and kept by its settings' hash."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from medino.core import InputError, RunFolder, read_json, whole_file, write_json
+from medino.data import Manifest
+from medino.data.pack.packing import pack_manifest
+from medino.data.pack.plan import PackPlan
+from medino.data.workers import Workers
+from medino.features import embed
+from medino.models import VisionTransformer, load_backbone, merge_lora
+from medino.probes import FewShotStudy
+from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
+from tests.benchmarks.paired import EPISODES, Outcomes, outcomes
+from tests.benchmarks.real_images import SETS, cohort, halves
+from tests.benchmarks.training import train
+
+PROBES = ("knn", "nearest_mean", "logistic")
+"""The first is that of the curves."""
+
+BATCH, SIDE, SOURCE_SIDE = 32, 48, 96
+FROM_SCRATCH: dict[str, Any] = {
+    **SMALL_SCALE,
+    "backbone_settings": {
+        **SMALL_SCALE["backbone_settings"],
+        **{"embed_dim": 128, "depth": 4, "num_heads": 4, "patch_size": 12, "image_size": SIDE},
+    },
+}
+"""Small enough for a training in a minute or two on one core: 4 x 4 patches."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+        images: the set that is trained on.
+        steps: training steps.
+        seed: of everything random.
+        settings: arguments of `DINOv2`.
+        looks: steps after which the teacher is measured; 0: before the first. The last step always is.
+        after: what it starts from; None: untrained.
+        measured: sets whose other half is measured on.
+    """
+
+    images: str
+    steps: int
+    seed: int
+    settings: dict[str, Any] = field(hash=False)
+    measured: tuple[str, ...]
+    looks: tuple[int, ...] = ()
+    after: "Training | None" = None
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of all settings, those of what it starts from included."""
+        written = json.dumps([asdict(self), BATCH, SIDE, SOURCE_SIDE], sort_keys=True)
+        return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+    def folder(self, work: Path) -> RunFolder:
+        """Where it is kept."""
+        return RunFolder(work / "trainings" / self.key)
+
+    def result(self, work: Path) -> Path:
+        """The file that is there once it is done."""
+        return self.folder(work).path / "facts.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a training.
+
+    Attributes:
+        facts: seconds, parameters, the step in which the backbone was released.
+        arrays: predictions, targets and patients by name.
+    """
+
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def outcomes(self, step: int, images: str, probe: str, shots: int) -> Outcomes:
+        """What a probe said after a step."""
+        return Outcomes(
+            predicted=self.arrays[f"{step}/{images}/{probe}/{shots}"],
+            targets=self.arrays[f"{images}/targets"],
+            patients=self.arrays[f"{images}/patients"],
+        )
+
+    @classmethod
+    def read(cls, training: Training, work: Path) -> "Result":
+        """Read what was kept of a training that is done."""
+        with np.load(training.folder(work).path / "outcomes.npz") as arrays:
+            return cls(read_json(training.result(work)), dict(arrays))
+
+
+def prepare(data: Path, work: Path, name: str) -> None:
+    """Write the two halves of a set as manifests of images packed small, unless they are there."""
+    folder = work / name
+    if (folder / "unseen.parquet").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = PackPlan(cohort(data, SETS[name], folder), SOURCE_SIDE)
+    packed = pack_manifest(plan, str(folder / "packed"), Workers(1)).manifest
+    for half, path in zip(halves(packed, seed=0), ("seen.parquet", "unseen.parquet"), strict=True):
+        half.write(folder / path)
+
+
+class Looks(pl.Callback):
+    """Measures the teacher, adapters merged, after given steps."""
+
+    def __init__(self, steps: tuple[int, ...], measured: tuple[str, ...], work: Path) -> None:
+        self.steps = steps
+        self.unseen = {name: Manifest.read(work / name / "unseen.parquet") for name in measured}
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def measure(self, step: int, backbone: VisionTransformer, probes: tuple[str, ...] = PROBES) -> None:
+        """Few-shot outcomes of a backbone on all sets."""
+        for name, manifest in self.unseen.items():
+            study = FewShotStudy(
+                shots=SETS[name].shots, episodes=EPISODES, probes=probes, seed=0, dataset=name, replicates=10
+            )
+            evidence = study.run({"backbone": embed(backbone, manifest)}, manifest)
+            for probe in probes:
+                for shots in SETS[name].shots:
+                    found = outcomes(evidence, "backbone", probe, shots)
+                    self.arrays[f"{step}/{name}/{probe}/{shots}"] = found.predicted.astype(np.uint8)
+                    self.arrays[f"{name}/targets"] = found.targets
+                    self.arrays[f"{name}/patients"] = found.patients
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Measure for the curves where it is time; the last step is measured from the backbone that is kept."""
+        if module.next_step in self.steps and module.next_step < trainer.max_steps:
+            self.measure(module.next_step, merge_lora(module.core.teacher.backbone), PROBES[:1])
+
+
+def do(training: Training, work: Path) -> Training:
+    """Train and measure, unless it is done; what it starts from must be."""
+    if training.result(work).exists():
+        return training
+    torch.set_num_threads(1)
+    run = training.folder(work)
+    start = {} if training.after is None else {"weights": str(training.after.folder(work).backbone)}
+    module = DINOv2(**{**training.settings, **start}, seed=training.seed, checkpoint_every_n_steps=10**9)
+    looks = Looks(training.looks, training.measured, work)
+    if 0 in training.looks:
+        looks.measure(0, module.core.teacher.backbone)
+    data = PretrainingData(
+        str(work / training.images / "seen.parquet"),
+        batch_size=BATCH,
+        views=SETS[training.images].views,
+        global_size=SIDE,
+        local_size=SIDE // 2,
+        num_local_crops=4,
+        seed=training.seed,
+    )
+    seconds = train(module, data, run.path, training.steps, f"{training.images}, seed {training.seed}", [looks])
+    if module.next_step < training.steps:
+        raise InputError(f"stopped at step {module.next_step} of {training.steps}; the same command goes on")
+    looks.measure(training.steps, load_backbone(run.backbone))
+    with whole_file(run.path / "outcomes.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **looks.arrays)
+    facts = {
+        "settings": asdict(training),
+        "seconds": seconds,
+        "learning_parameters": sum(p.numel() for p in module.core.student.backbone.parameters() if p.requires_grad),
+        "released_at": None if module.release is None else module.release.released_at,
+    }
+    write_json(training.result(work), facts)
+    return training
