@@ -26,7 +26,7 @@ SMALLER = {
     "--trainer.accelerator": "cpu",
     "--trainer.precision": "32-true",
     "--trainer.fast_dev_run": "true",
-    "--data.init_args.batch_size": "2",
+    "--data.init_args.batch_size": "4",
     "--data.init_args.num_workers": "0",
 }
 """What a test changes: where it runs and how much of it."""
