@@ -1,13 +1,13 @@
 """`medino check`: a cohort looked over for leaks, in words and by the exit status."""
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medino.cli.reading_options import add_reading_options, chosen_workers
-from medino.core import InputError
+from medino.cli.curation_inputs import curation_inputs
+from medino.cli.outputs import output_file
+from medino.cli.reading_options import add_reading_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,25 +54,19 @@ def run(config: Namespace) -> int:
 
     from medino.core import write_json
     from medino.curation import CheckSettings, check_cohort
-    from medino.data import Manifest
-    from medino.features import FeatureTable
 
-    if config.output is not None and (Path(config.output).suffix != ".json" or Path(config.output).is_dir()):
-        raise InputError(f"the output {config.output} is no file name that ends in .json; give one by -o")
-    workers = chosen_workers(config)
-    settings = CheckSettings(**{field.name: config[field.name] for field in dataclasses.fields(CheckSettings)})
-    manifest = Manifest.read(config.cohort)
-    features = None if config.features is None else FeatureTable.read(config.features)
+    output = None if config.output is None else output_file(config.output, ".json")
+    manifest, settings, features, workers = curation_inputs(config, CheckSettings)
     findings = check_cohort(manifest, settings, features, workers=workers)
-    if config.output is not None:
-        write_json(config.output, findings.as_json())
+    if output is not None:
+        write_json(output, findings.as_json())
     console = Console(highlight=False)
     console.print(findings_table(findings))
     for line in (*details(findings), *remarks(findings, manifest.patient_unit)):
         print(line)
     print("leaks found" if findings.leaks else "no leak found")
-    if config.output is not None:
-        print(f"report    {config.output}")
+    if output is not None:
+        print(f"report    {output}")
     return 1 if findings.leaks else 0
 
 

@@ -1,13 +1,14 @@
 """`medino curate`: a manifest to one with fewer rows, and a table of what went and why."""
 
-import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medino.cli.reading_options import add_reading_options, chosen_workers
+from medino.cli.curation_inputs import curation_inputs
+from medino.cli.outputs import output_file
+from medino.cli.reading_options import add_reading_options
 from medino.core import InputError
 
 if TYPE_CHECKING:
@@ -48,18 +49,12 @@ def run(config: Namespace) -> None:
     from rich.console import Console
 
     from medino.curation import CurationSettings, curate, dropped_path, write_dropped
-    from medino.data import Manifest, rejects_path
-    from medino.features import FeatureTable
+    from medino.data import rejects_path
 
-    output = Path(config.output)
-    if output.suffix != ".parquet" or output.is_dir():
-        raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
+    output = output_file(config.output, ".parquet")
     if output.resolve() == Path(config.cohort).resolve():
         raise InputError(f"the output {output} is the manifest itself, which stays as it is; give another name by -o")
-    workers = chosen_workers(config)
-    settings = CurationSettings(**{field.name: config[field.name] for field in dataclasses.fields(CurationSettings)})
-    manifest = Manifest.read(config.cohort)
-    features = None if config.features is None else FeatureTable.read(config.features)
+    manifest, settings, features, workers = curation_inputs(config, CurationSettings)
     done = curate(manifest, settings, features, workers=workers)
     write_dropped(dropped_path(output), done.dropped)
     done.manifest.write(output)

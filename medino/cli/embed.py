@@ -1,11 +1,11 @@
 """`medino embed`: features of a manifest's images, by given weights, by an untrained backbone or by thumbnails."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medino.cli.messages import INTERPOLATION_HELP, WEIGHTS_HELP
+from medino.cli.outputs import output_file
 from medino.core import InputError, patients_seen_by
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def run(config: Namespace) -> None:
     from medino.data import Manifest, record_rejects
     from medino.features import without_rejects
 
-    output = Path(config.output)
-    if output.suffix != ".parquet" or output.is_dir():
-        raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
+    output = output_file(config.output, ".parquet")
     if config.batch_size < 1 or config.workers < 0:
         raise InputError("batch-size has to be at least 1 and workers at least 0; change them")
     given = [name for name in ("weights", "backbone", "thumbnail") if config[name]]

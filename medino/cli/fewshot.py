@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.outputs import names_file
 from medino.core import InputError, RunFolder
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def evidence_path(output: Path) -> Path:
     Raises:
         InputError: it is another kind of file.
     """
-    if output.suffix == ".parquet" and not output.is_dir():
+    if names_file(output, ".parquet"):
         return output
     if output.is_file() or output.suffix:
         raise InputError(f"the output {output} is neither a .parquet file nor a run's folder; give one by -o")

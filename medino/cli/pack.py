@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.outputs import output_file
 from medino.cli.reading_options import add_reading_options, chosen_workers
 from medino.core import InputError
 
@@ -75,8 +76,7 @@ def manifest_path(config: Namespace) -> Path:
         output = root / cohort.name
     else:
         output = cohort.with_name(f"{cohort.stem}.packed.parquet")
-    if output.suffix != ".parquet" or output.is_dir():
-        raise InputError(f"the manifest {output} is no file name that ends in .parquet; give another --manifest")
+    output_file(output, ".parquet", "manifest", "--manifest")
     if output.resolve() == cohort.resolve():
         raise InputError(f"the packed manifest would replace the cohort's own, {cohort}; give another --manifest")
     return output

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.outputs import output_file
 from medino.cli.reading_options import add_reading_options, chosen_workers
 from medino.core import InputError
 
@@ -114,15 +115,12 @@ def run(config: Namespace) -> None:
     from medino.data import SPLITS, Tiles, rejects_path, scan
 
     _give_memory_back()
-    output = Path(config.output)
-    if output.suffix != ".parquet" or output.is_dir():
-        raise InputError(f"the output {output} is no file name that ends in .parquet; give one by -o")
-    exported = None if config.export is None else Path(config.export)
-    if exported is not None and (exported.suffix != ".parquet" or exported.is_dir() or exported == output):
-        raise InputError(f"--export {exported} is no name of a second file that ends in .parquet; give one")
-    if config.sheet is not None and Path(config.sheet).suffix != ".png":
-        raise InputError(f"the contact sheet {config.sheet} is no file name that ends in .png; give one by --sheet")
-    written = [Path(config.sheet)] if config.sheet is not None else []
+    output = output_file(config.output, ".parquet")
+    exported = None if config.export is None else output_file(config.export, ".parquet", "second manifest", "--export")
+    if exported == output:
+        raise InputError(f"--export {exported} is the output itself; give another name by --export")
+    sheet = None if config.sheet is None else output_file(config.sheet, ".png", "contact sheet", "--sheet")
+    written = [sheet] if sheet is not None else []
     written += [exported, rejects_path(exported)] if exported is not None else []
     manifest = scan(
         config.paths,
@@ -151,10 +149,10 @@ def run(config: Namespace) -> None:
         from medino.cli.slide_thumbnails import write_thumbnails
 
         write_thumbnails(manifest, Path(config.slide_thumbnails))
-    if config.sheet is not None:
+    if sheet is not None:
         from medino.cli.contact_sheet import write_contact_sheet
 
-        write_contact_sheet(manifest, config.sheet, chosen_workers(config), config.seed)
+        write_contact_sheet(manifest, sheet, chosen_workers(config), config.seed)
     # The writers' memory is given back before the counting asks for its own.
     pa.default_memory_pool().release_unused()
     show_summary(manifest)
