@@ -10,8 +10,12 @@ from scattered_backbones import scattered
 
 from medino.core import InputError
 from medino.models import KNOWN_WEIGHTS, BackboneConfig, KnownWeights, find_weights, known_path, load_backbone
+from medino.models.checkpoints import as_known, check_fit
+from medino.models.inferred_config import config_from_weights
 from medino.models.known import KnownFile
-from medino.models.layouts import resizing
+from medino.models.layouts import published, resizing
+from medino.models.layouts.hugging_face import in_the_hubs_names
+from medino.models.layouts.timm import in_timms_names
 from medino.models.presets import empty_backbone
 
 ENTRIES = list(KNOWN_WEIGHTS.values())
@@ -118,3 +122,28 @@ def test_the_documentation_counts_what_is_known_as_the_list_does() -> None:
     known = [entry for entry in ENTRIES if entry.file.sha256]
     assert f"the SHA-256 of {len(known)} of its {len(ENTRIES)} backbones" in text
     assert all(f"`{entry.name}`" in text for entry in ENTRIES if "photographs" not in entry.images)
+
+
+def in_its_layout(known: KnownWeights) -> dict[str, torch.Tensor]:
+    """The names and shapes of an entry's file, without values."""
+    state = empty_backbone(known.config).state_dict()
+    if known.interpolation == "hf":
+        return in_the_hubs_names(state)
+    if known.interpolation == "meta":
+        return state
+    named = in_timms_names(state)
+    if known.name == "virchow2":
+        # Alone of those with registers it has a position for each of them (no `no_embed_class` in its config.json).
+        named["pos_embed"] = torch.empty(1, 1 + 4 + 256, 1280, device="meta")
+    return named
+
+
+@pytest.mark.parametrize("known", ENTRIES, ids=list(KNOWN_WEIGHTS))
+def test_a_file_of_an_entrys_layout_and_shapes_is_read_as_its_network(known: KnownWeights) -> None:
+    weights = published(in_its_layout(known))
+    # DINO's files are the same in timm's layout; the list says whose way is taken.
+    assert weights.family == known.interpolation
+    config = as_known(config_from_weights(weights, Path("file")), known, Path("file"))
+    check_fit(weights.state, empty_backbone(config), Path("file"))
+    for name in ("num_heads", "mask_token", "mean", "std", "image_size", "interpolate_offset", "interpolate_antialias"):
+        assert getattr(config, name) == getattr(known.config, name), name
