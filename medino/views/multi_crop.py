@@ -168,16 +168,32 @@ class MultiCrop:
             sources: b images as `source_of` gives them.
             draws: what was drawn for each.
         """
-        made = []
-        for some, size in ((slice(0, 2), self.global_size), (slice(2, None), self.local_size)):
-            views = torch.empty(len(self.places[some]), len(sources), 3, size, size, device=sources[0].device)
-            for places in _groups(sources) if len(views) else ():
-                shown = torch.stack([self._shown(sources[place], draws[place], some, size) for place in places], dim=1)
-                drawn = zip(*(draws[place].changes[some] for place in places), strict=True)
-                changed = change_views(shown.flatten(0, 1), [change for crop in drawn for change in crop])
-                self._normalise(changed.unflatten(0, shown.shape[:2]), views, places)
-            made.append(views.flatten(0, 1))
-        return Views(*made)
+        global_crops = self._views(sources, draws, slice(0, 2), self.global_size)
+        return Views(global_crops, self._views(sources, draws, slice(2, None), self.local_size))
+
+    def _views(
+        self, sources: Sequence[torch.Tensor], draws: Sequence[ViewDraws], some: slice, size: int
+    ) -> torch.Tensor:
+        """Some views of each image, (n * b, 3, size, size)."""
+        count, device = len(self.places[some]), sources[0].device
+        groups = _groups(sources) if count else []
+        if len(groups) == 1:
+            return self._normalised(self._changed(sources, draws, some, size)).flatten(0, 1)
+        views = torch.empty(count, len(sources), 3, size, size, device=device)
+        for places in groups:
+            changed = self._changed([sources[i] for i in places], [draws[i] for i in places], some, size)
+            views[:, places] = self._normalised(changed)
+        return views.flatten(0, 1)
+
+    def _changed(
+        self, sources: Sequence[torch.Tensor], draws: Sequence[ViewDraws], some: slice, size: int
+    ) -> torch.Tensor:
+        """Some views of k images with as many channels each: (n, k, 1 or 3, size, size) in [0, 1]."""
+        shown = [self._shown(source, drawn, some, size) for source, drawn in zip(sources, draws, strict=True)]
+        # Without a copy where there is one image: new memory costs as much as an operation.
+        views = shown[0][:, None] if len(shown) == 1 else torch.stack(shown, dim=1)
+        changes = [change for crop in zip(*(drawn.changes[some] for drawn in draws), strict=True) for change in crop]
+        return change_views(views.flatten(0, 1), changes).unflatten(0, views.shape[:2])
 
     def _shown(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
         """Some views of an image, resized, windowed and laid: (n, 1 or 3, size, size) in [0, 1]."""
@@ -188,20 +204,12 @@ class MultiCrop:
         windows, inverted = draws.windows[some], [draws.inverted] * len(crops)
         return lay_views(look_through(resized, windows, inverted, self.intensity), changes)
 
-    def _normalise(self, views: torch.Tensor, result: torch.Tensor, places: Sequence[int]) -> None:
-        """Subtract the mean and divide by the deviation.
-
-        Args:
-            views: (n, k, 1 or 3, S, S).
-            result: (n, b, 3, S, S), which is filled.
-            places: of the k images among the b.
-        """
+    def _normalised(self, views: torch.Tensor) -> torch.Tensor:
+        """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation: (n, k, 3, S, S); `views` is used up."""
+        result = views if views.shape[2] == 3 else views.new_empty(*views.shape[:2], 3, *views.shape[3:])
         for channel, (offset, factor) in enumerate(zip(self.offsets, self.factors, strict=True)):
-            plane = views[:, :, channel % views.shape[2]]
-            if len(places) == 1:
-                torch.add(offset, plane[:, 0], alpha=factor, out=result[:, places[0], channel])
-            else:
-                result[:, places, channel] = torch.add(offset, plane, alpha=factor)
+            torch.add(offset, views[:, :, channel % views.shape[2]], alpha=factor, out=result[:, :, channel])
+        return result
 
 
 def source_of(pixels: Pixels) -> torch.Tensor:

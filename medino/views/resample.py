@@ -155,9 +155,10 @@ def pack_colours(image: torch.Tensor) -> torch.Tensor:
     Returns:
         (H, W) int32.
     """
-    # Rounded first: what a fraction of green is would else be red.
-    levels = image.round()
-    packed = levels[0].add_(levels[1], alpha=COLOUR_SHIFTS[1]).add_(levels[2], alpha=COLOUR_SHIFTS[2])
+    # Rounded first: what a fraction of green is would else be red. Plane by plane, which stays in the cache.
+    packed = image[0].round()
+    for channel, shift in zip(image[1:], COLOUR_SHIFTS[1:], strict=True):
+        packed.add_(channel.round(), alpha=shift)
     return packed.to(torch.int32)
 
 
