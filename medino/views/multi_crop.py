@@ -205,7 +205,7 @@ class MultiCrop:
         return lay_views(look_through(resized, windows, inverted, self.intensity), changes)
 
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
-        """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation: (n, k, 3, S, S); `views` is used up."""
+        """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation, (n, k, 3, S, S); uses `views` up."""
         result = views if views.shape[2] == 3 else views.new_empty(*views.shape[:2], 3, *views.shape[3:])
         for channel, (offset, factor) in enumerate(zip(self.offsets, self.factors, strict=True)):
             torch.add(offset, views[:, :, channel % views.shape[2]], alpha=factor, out=result[:, :, channel])
