@@ -150,7 +150,8 @@ def _newton_direction(
         The direction (E, P, m, K), float64.
     """
     support, shares, costs = fits.support.float(), shares.float(), fits.costs.float()[..., None]
-    penalty = fits.penalty.float()
+    penalty, targets = fits.penalty.float(), fits.targets.float()
+    rest = 1 - targets
     # Scaled to entries of at most 1, so that no square leaves float32's range.
     size_of_gradient = gradient.abs().amax(dim=(1, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     residual = -(gradient / size_of_gradient).float()
@@ -161,8 +162,10 @@ def _newton_direction(
     enough = size * distance.clamp(TIGHTEST, LOOSEST).float()
     for _ in range(MAX_CONJUGATE_STEPS):
         along = apply(support, search)
-        turned = shares * along
-        turned -= shares * turned.sum(dim=-1, keepdim=True)
+        turned = shares * (along - (shares * along).sum(dim=-1, keepdim=True))
+        # Where a vector is nearly certain, its own class would be a difference of equal numbers: it is minus the rest.
+        turned.mul_(rest)
+        turned.addcmul_(targets, turned.sum(dim=-1, keepdim=True), value=-1)
         product = apply(support.mT, turned.mul_(costs)).add_(penalty * search)
         curvature = (search * product).sum(dim=(1, 3))
         length = torch.where(active & (curvature > 0), size / curvature, 0.0)[:, None, :, None]
