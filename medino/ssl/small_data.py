@@ -24,6 +24,9 @@ made downstream results worse."""
 AVERAGED_STEPS = 0.1
 """Share of the run that the teacher averages at its start: `SMALL_SCALE`'s 10 of 100 steps, found by measurement."""
 
+ENOUGH_IMAGES = 32
+"""Images that are compared in a step, by Sinkhorn-Knopp and KoLeo; as many as were measured."""
+
 LARGE = 1024
 """Width of ViT-L, for which the recipe's settings were found."""
 
@@ -84,6 +87,7 @@ def small_data_settings(
         *(_continued(short) if from_weights else _from_scratch(short, embed_dim)),
         *_teacher(steps, short, from_weights),
         *_heads(batch_size, steps, embed_dim),
+        *_queues(images, batch_size),
         Setting("lr_scaling", "sqrt", "the rate grows with the square root of the batch", SHORT_RECIPE),
         Setting("weight_decay", 0.04, "at the start", SHORT_RECIPE),
     ]
@@ -192,6 +196,18 @@ def _heads(batch_size: int, steps: int, embed_dim: int) -> list[Setting]:
         Setting("centering", "sinkhorn_knopp", lags, MEASURED),
         Setting("frozen_last_layer", round(min(max(0.01, 6 / steps), 0.1), 6), held, MEASURED),
     ]
+
+
+def _queues(images: int, batch_size: int) -> list[Setting]:
+    # No more than half of the images: a queue that holds those of the batch would compare them with themselves.
+    past = max(min(ENOUGH_IMAGES - batch_size, images // 2 - batch_size), 0)
+    if past:
+        reason = f"with past images, {batch_size + past} are compared in a step of {batch_size}"
+    elif batch_size >= ENOUGH_IMAGES:
+        reason = f"{batch_size} images a step are enough to compare"
+    else:
+        reason = f"{images} images are too few for a queue that doesn't hold the batch itself"
+    return [Setting(name, past, reason, MEASURED if past else "") for name in ("sinkhorn_queue", "koleo_queue")]
 
 
 def _power_of_two(least: int) -> int:

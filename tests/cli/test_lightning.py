@@ -102,6 +102,8 @@ def test_a_pretraining_leaves_the_run_folder_of_the_design(pretrained: Path) -> 
         "checkpoints",
         "backbone.safetensors",
         "backbone.json",
+        "backbone_best.safetensors",
+        "backbone_best.json",
         "provenance.json",
         "wandb",
     }
@@ -202,8 +204,10 @@ def test_lightning_s_remarks_stay_off_the_terminal(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words("fit", folder / "pretraining.yaml", tmp_path / "run")) == 0
-    (remark,) = [record.getMessage() for record in caplog.records if "lightning" in record.name]
-    assert remark.startswith("peak learning rate")
+    remarks = [record.getMessage() for record in caplog.records if "lightning" in record.name]
+    assert remarks[0].startswith("peak learning rate")
+    assert remarks[-1].startswith("the best backbone is that of step")
+    assert all("medino/" in record.pathname for record in caplog.records if "lightning" in record.name)
     assert capsys.readouterr().out == ""
 
 

@@ -76,6 +76,17 @@ def test_prototypes_are_a_power_of_two_that_grows_with_the_batch() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("images", "batch", "queue"), [(5000, 8, 24), (5000, 32, 0), (5000, 64, 0), (40, 8, 12), (12, 8, 0)]
+)
+def test_small_batches_are_compared_with_past_images_but_never_with_their_own(
+    images: int, batch: int, queue: int
+) -> None:
+    found = settled(images, batch, 100)
+    assert (found["sinkhorn_queue"], found["koleo_queue"]) == (queue, queue)
+    assert queue + batch <= max(images // 2, batch)
+
+
 @pytest.mark.parametrize("from_weights", [False, True])
 @pytest.mark.parametrize(("batch", "steps"), [(2, 1), (8, 100), (64, 1500), (1024, 125_000)])
 def test_every_setting_is_an_argument_with_a_reason_that_fits_a_line(

@@ -30,26 +30,50 @@ def collectives(rank: int) -> dict[str, Any]:
     features = koleo_features().chunk(2)[rank].requires_grad_()
     koleo = koleo_loss(features)
     koleo.backward()
+    past = koleo_features()[:3].flip(1)
     return {
         "sinkhorn": sinkhorn_knopp(uneven, 0.05),
         "sinkhorn of one": sinkhorn_knopp(logits()[:0] if rank == 0 else logits(), 0.05),
         "mean": global_mean(uneven),
         "koleo": koleo.detach(),
         "koleo gradient": features.grad,
+        "koleo alone": koleo_loss(features.detach(), scope="process"),
+        "koleo and past": koleo_loss(features.detach(), past),
+        "queue": queue(rank),
     }
 
 
-def well_conditioned_module() -> Any:
+def queue(rank: int) -> torch.Tensor:
+    """What a queue of 5 images holds after two steps of 4, of which each process brings 2."""
+    from medino.ssl.queues import ImageQueue
+
+    made = ImageQueue(5, 3)
+    for step in range(2):
+        tokens = torch.arange(24.0).view(2, 4, 3) + 100 * step
+        made.push(tokens[:, 2 * rank : 2 * rank + 2].flatten(0, 1), torch.arange(2) + 2 * rank + 10 * step)
+    return torch.cat([made.held().flatten(), made.held_numbers().float()])
+
+
+def well_conditioned_module(**changes: Any) -> Any:
     """Without drop path, which is drawn for each part of the batch, and with gradients well above rounding."""
     from tests.ssl.conftest import TINY_BACKBONE, tiny_module
 
-    return tiny_module(drop_path_rate=0.0, backbone_settings={**TINY_BACKBONE, "layerscale_init": 1.0})
+    return tiny_module(drop_path_rate=0.0, backbone_settings={**TINY_BACKBONE, "layerscale_init": 1.0}, **changes)
 
 
-def train(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
-    """Four steps, the second of which is broken on the last process alone."""
+def train(folder: Path, manifest: Path, processes: int, stop_after: int | None = None) -> dict[str, Any]:
+    """Four steps, the second of which is broken on the last process alone.
+
+    Args:
+        folder: of the run; it goes on where it has a checkpoint.
+        manifest: the images.
+        processes: of which this is one.
+        stop_after: the step after which the run is left, to be gone on with.
+    """
     import pytorch_lightning as pl
 
+    from medino.core import RunFolder
+    from medino.ssl import latest_checkpoint
     from tests.ssl.conftest import LossRecorder, tiny_data, tiny_trainer
 
     class BreakOnLast(pl.Callback):
@@ -59,12 +83,32 @@ def train(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
             if batch.step == 1 and trainer.global_rank == trainer.world_size - 1:
                 batch.global_crops.fill_(float("nan"))
 
+    class Leave(pl.Callback):
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            trainer.should_stop = trainer.should_stop or batch.step == stop_after
+
     recorder = LossRecorder()
     module = well_conditioned_module()
     changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
-    trainer = tiny_trainer(folder, 4, recorder, BreakOnLast(), **changes)
-    trainer.fit(module, datamodule=tiny_data(manifest))
+    trainer = tiny_trainer(folder, 4, recorder, BreakOnLast(), Leave(), **changes)
+    checkpoint = latest_checkpoint(RunFolder(folder))
+    trainer.fit(module, datamodule=tiny_data(manifest), ckpt_path=checkpoint, weights_only=True)
     return {"losses": recorder.losses, "skipped": module.skipped_steps, "state": module.state_dict()}
+
+
+def watch(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
+    """Eight steps, watched in each, of a run that counts as collapsed as soon as that is asked."""
+    from medino.ssl import Watch
+    from tests.ssl.conftest import tiny_data, tiny_trainer
+
+    watch, module = Watch(every_n_steps=1, least_information=100.0), well_conditioned_module()
+    changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    trainer = tiny_trainer(folder, 8, watch, **changes)
+    trainer.fit(module, datamodule=tiny_data(manifest))
+    assert watch.best is not None
+    return {"steps": module.next_step, "best step": watch.best["step"], "best value": watch.best["value"]}
 
 
 def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
@@ -75,6 +119,9 @@ def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
     dist.init_process_group("gloo")
     found = collectives(rank) | train(folder / "run", manifest, 2)
+    train(folder / "begun by two", manifest, 2, stop_after=1)
+    found["gone on"] = train(folder / "begun by one", manifest, 2)
+    found["watched"] = watch(folder / "watched", manifest, 2)
     torch.save(found, folder / f"{rank}.pt")
     if dist.is_initialized():
         dist.destroy_process_group()
