@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 
 from medino.cli.main import main
 from medino.core import RunFolder, read_provenance
-from medino.data import Manifest, PhantomArchive, write_phantom
-from medino.models import build_backbone
+from medino.data import Manifest, PhantomArchive, scan, write_phantom
+from medino.features import FeatureTable
+from medino.models import backbone_fingerprint, build_backbone, load_backbone
 from medino.probes import differences, read_evidence, summaries
 
 MARK = "DOEJANE1957"
@@ -137,6 +138,56 @@ def test_the_same_command_again_does_nothing_twice_and_other_settings_are_refuse
     capsys.readouterr()
     assert main([*words(archive, run.path), "--seed", "5"]) == 2
     assert "seed was 0, is 5" in one_line(capsys)
+
+
+@pytest.fixture
+def probe(tmp_path: Path, archive: PhantomArchive) -> tuple[Path, Path]:
+    """A labelled manifest of other patients in a folder that names somebody, and the key that it was scanned with."""
+    folder = tmp_path / f"{MARK}_probe"
+    others = write_phantom(folder, patients=6, images_per_patient=1, size=48, seed=2)
+    files = sorted(path for path in others.images.rglob("*") if path.is_file() and is_dicom(path))
+    for place, path in enumerate(files):
+        file = dcmread(path)
+        file.PatientID, file.PatientName = f"another {place}", MARK
+        file.save_as(path)
+    rows = [f"{path.relative_to(others.images).as_posix()},{'ab'[place % 2]}" for place, path in enumerate(files)]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    scan([others.images], labels=folder / "labels.csv", key=folder / "key").write(folder / "probe.parquet")
+    return folder / "probe.parquet", folder / "key"
+
+
+@pytest.mark.slow
+def test_with_a_probe_the_best_state_is_measured_and_every_setting_has_its_reason(
+    archive: PhantomArchive, probe: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    more = ["--probe", str(probe[0]), "--key", str(probe[1])]
+    assert main(words(archive, run.path, *more)) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    measured = FeatureTable.read(run.path / "features" / "adapted.parquet").backbone
+    assert measured == backbone_fingerprint(load_backbone(run.best_backbone))
+    settled = yaml.safe_load(run.config.read_text())["settled"]
+    assert settled["measured state"]["value"] == "best"
+    for name in ("momentum", "prototypes", "base_lr", "warmup", "sinkhorn_queue", "peak learning rate"):
+        assert name in said
+        assert len(settled[name]["reason"]) > 5
+        assert "<path" not in settled[name]["reason"]
+    assert len(read_provenance(run)["probe_patients"]) == 6
+    for path in run.path.rglob("*"):
+        if path.is_file() and not path.is_relative_to(run.path / "cohort"):
+            assert MARK.encode() not in path.read_bytes(), path.name
+
+
+def test_a_probe_that_the_cohort_s_key_can_t_be_compared_with_is_refused_before_training(
+    archive: PhantomArchive, probe: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words(archive, tmp_path / "run"), "--probe", str(probe[0])]) == 2
+    assert "the same --key" in one_line(capsys)
+    own = tmp_path / "own.parquet"
+    scan([archive.images], labels=archive.labels, key=probe[1]).write(own)
+    assert main([*words(archive, tmp_path / "run"), "--probe", str(own), "--key", str(probe[1])]) == 2
+    assert "18 of the probe's 18 patients are among those of the cohort" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
