@@ -1,11 +1,13 @@
 """Runs that are killed and go on, beside the same run that was never stopped: both must end alike, to the bit."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,29 +119,62 @@ class KilledRun:
         assert process.exitcode is not None
         return process.exitcode, said.read_text(encoding="utf-8", errors="replace")
 
-    def draw(self, seed: int) -> tuple[str, int, int]:
-        """A kill point: a place, a stay there, a call within, each drawn evenly among those of the whole run."""
+    def draw(self, seed: int, number: signal.Signals) -> tuple[str, int, int]:
+        """A kill point: a place, a stay there, a call within, each drawn evenly among those of the whole run.
+
+        For a signal that is heeded at the end of a step, it is a step that is not the last.
+        """
         generator = random.Random(seed)
-        place = generator.choice(self.case.places)
-        stay = generator.randrange(len(self.counts[place]))
+        killed = number == signal.SIGKILL
+        place = generator.choice(self.case.places) if killed else "step"
+        stay = generator.randrange(len(self.counts[place]) - (not killed))
         return place, stay, generator.randrange(self.counts[place][stay])
 
-    def kill_and_compare(self, seed: int) -> tuple[str, list[str]]:
+    def kill_and_compare(self, seed: int, number: signal.Signals = signal.SIGKILL) -> tuple[str, list[str]]:
         """Kill a new run at a point drawn by the seed, let it go on, and compare it with the whole one.
+
+        Args:
+            seed: of the point.
+            number: the signal that its processes get; after all but SIGKILL it must say that it stopped, and how.
 
         Returns:
             Where it was killed, and what differs, in words.
         """
         run = RunFolder(self.folder / f"killed-{seed}")
-        place, stay, call = self.draw(seed)
-        status, said = self.start(run, KillPoint(place, stay, call))
+        place, stay, call = self.draw(seed, number)
         at = f"{place} {stay + 1} of {len(self.counts[place])}, call {call} of {self.counts[place][stay]}"
-        if status != -signal.SIGKILL:
-            return at, [f"it was not killed: status {status}, it said {said}"]
+        with played_slurm(self.folder) if number == signal.SIGUSR1 else contextlib.nullcontext():
+            status, said = self.start(run, KillPoint(place, stay, call, number))
+        if number == signal.SIGKILL:
+            stopped = status == -number
+        else:
+            words = ("stopped by", "--ckpt_path last", *(["job 1234 is requeued"] if number == signal.SIGUSR1 else []))
+            stopped = status == 128 + number and all(word in said for word in words) and "Traceback" not in said
+        if not stopped:
+            return at, [f"it did not stop as it should: status {status}, it said {said}"]
         status, said = self.start(run)
         if status != 0 or "Traceback" in said:
             return at, [f"it did not go on: status {status}, it said {said}"]
         return at, differences(run, self.whole)
+
+
+@contextlib.contextmanager
+def played_slurm(folder: Path) -> Iterator[None]:
+    """What `srun` sets for a job of one task, and a `scontrol` that writes down what it is asked for."""
+    command = folder / "bin" / "scontrol"
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    command.chmod(0o755)
+    names = ("NTASKS", "NTASKS_PER_NODE", "NNODES"), ("PROCID", "LOCALID", "NODEID")
+    numbers = {f"SLURM_{name}": str(1 - index) for index, group in enumerate(names) for name in group}
+    before = dict(os.environ)
+    os.environ |= numbers | {"SLURM_JOB_ID": "1234", "SLURM_JOB_NAME": "adapt"}
+    os.environ["PATH"] = f"{command.parent}{os.pathsep}{before['PATH']}"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _forked(point: KillPoint, words: list[str], counts: Path, said: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +21,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="divided over the cases in turn")
     parser.add_argument("--seed", type=int, default=0, help="of the first kill; the others follow")
     parser.add_argument("--case", choices=CASES, help="only this one")
+    parser.add_argument("--signal", default="SIGKILL", help="SIGUSR1 comes from a SLURM that is played")
     options = parser.parse_args()
+    sent = signal.Signals[options.signal]
     names = [options.case] if options.case else list(CASES)
     folder = Path(tempfile.mkdtemp(prefix="medino-soak-"))
     runs: dict[str, KilledRun] = {}
@@ -29,7 +32,7 @@ def main() -> int:
         seed, name = options.seed + number, names[(options.seed + number) % len(names)]
         if name not in runs:
             runs[name] = KilledRun(folder, name)
-        at, found = runs[name].kill_and_compare(seed)
+        at, found = runs[name].kill_and_compare(seed, sent)
         verdict = "equal to the bit" if not found else "DIFFERS: " + "; ".join(found[:5])
         print(
             f"{number + 1:3} of {options.kills}  {time.monotonic() - began:5.0f} s  {name}: {at}: {verdict}", flush=True

@@ -98,6 +98,30 @@ def train(folder: Path, manifest: Path, processes: int, stop_after: int | None =
     return {"losses": recorder.losses, "skipped": module.skipped_steps, "state": module.state_dict()}
 
 
+def train_with_everything_on(folder: Path, manifest: Path, processes: int, accumulate: int) -> dict[str, Any]:
+    """Four steps with all that helps small batches and released weights; the backbone is released after two of them."""
+    from tests.ssl.conftest import LossRecorder, tiny_data, tiny_trainer
+
+    module = well_conditioned_module(
+        centering="sinkhorn_knopp",
+        sinkhorn_queue=6,
+        koleo_queue=5,
+        # Of all losses, KoLeo alone looks no further than its micro-batch.
+        koleo_weight=0.1 if accumulate == 1 else 0.0,
+        accumulate=accumulate,
+        anchor={"feature_weight": 3.0, "gram_weight": 5.0},
+        heads_first={"at_most": 0.5, "least_improvement": -9.0, "ramp": 0.5},
+        warmup=0.0,
+        lr_scaling="none",
+        base_lr=1e-3,
+    )
+    recorder = LossRecorder()
+    changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    tiny_trainer(folder, 4, recorder, **changes).fit(module, datamodule=tiny_data(manifest))
+    assert module.release is not None
+    return {"losses": recorder.losses, "released_at": module.release.released_at, "state": module.state_dict()}
+
+
 def watch(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
     """Eight steps, watched in each, of a run that counts as collapsed as soon as that is asked."""
     from medino.ssl import Watch
@@ -121,6 +145,9 @@ def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
     found = collectives(rank) | train(folder / "run", manifest, 2)
     train(folder / "begun by two", manifest, 2, stop_after=1)
     found["gone on"] = train(folder / "begun by one", manifest, 2)
+    for accumulate in (1, 2):
+        name = f"everything {accumulate}"
+        found[name] = train_with_everything_on(folder / name, manifest, 2, accumulate)
     found["watched"] = watch(folder / "watched", manifest, 2)
     torch.save(found, folder / f"{rank}.pt")
     if dist.is_initialized():
