@@ -10,7 +10,7 @@ from medino.models.lora import add_lora, merge_lora
 from medino.models.position import resize_position_embedding
 from medino.models.presets import PRESETS, build_backbone
 from medino.models.published_heads import PublishedHeads, read_heads
-from medino.models.tokens import Tokens
+from medino.models.tokens import SelectedTokens, Tokens
 from medino.models.vision_transformer import VisionTransformer
 from medino.models.weights_folder import find_heads, find_weights, known_path, known_weights, weights_folder
 
@@ -26,6 +26,7 @@ __all__ = [
     "KnownWeights",
     "ProjectionHead",
     "PublishedHeads",
+    "SelectedTokens",
     "Tokens",
     "VisionTransformer",
     "add_lora",

@@ -45,7 +45,11 @@ class LoRALinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in) to (..., out)."""
-        return super().forward(x) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+        return super().forward(x) + self.adapter(x)
+
+    def adapter(self, x: torch.Tensor) -> torch.Tensor:
+        """What the adapter adds."""
+        return self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
 
     def base(self) -> nn.Linear:
         """The layer without its adapter; its parameters are this one's."""

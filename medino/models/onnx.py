@@ -92,7 +92,7 @@ class _Exported(torch.nn.Module):
         if backbone.register_tokens is not None:
             tokens = torch.cat([tokens[:, :1], backbone.register_tokens.expand(batch, -1, -1), tokens[:, 1:]], dim=1)
         for block in backbone.blocks:
-            tokens = block(tokens)
+            (tokens,) = block([tokens])
         tokens = backbone.norm(tokens)
         grid = tokens[:, 1 + registers :].reshape(batch, rows, columns, config.embed_dim)
         return (tokens[:, 0], tokens[:, 1 : 1 + registers], grid) if registers else (tokens[:, 0], grid)

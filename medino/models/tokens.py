@@ -18,3 +18,16 @@ class Tokens:
     class_token: torch.Tensor
     registers: torch.Tensor
     patches: torch.Tensor
+
+
+@dataclass(frozen=True)
+class SelectedTokens:
+    """Class tokens and some of the patches of a batch of B images of one size.
+
+    Attributes:
+        class_token: (B, D).
+        patches: (M, D), of all images, in the order of `selected.nonzero()`.
+    """
+
+    class_token: torch.Tensor
+    patches: torch.Tensor

@@ -7,18 +7,17 @@ Shazeer 2020 (2002.05202).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from medino.core import InputError
+from medino.models.blocks import Block, LayerScale
 from medino.models.config import BackboneConfig
 from medino.models.position import resize_position_embedding
-from medino.models.tokens import Tokens
-
-Branch = Callable[[torch.Tensor], torch.Tensor]
+from medino.models.tokens import SelectedTokens, Tokens
 
 
 class PatchEmbedding(nn.Module):
@@ -33,135 +32,16 @@ class PatchEmbedding(nn.Module):
         return self.proj(images)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over tokens (B, T, D)."""
-
-    def __init__(self, embed_dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
-        self.proj = nn.Linear(embed_dim, embed_dim)
-
-    def split(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries, keys and values, each (B, heads, T, D / heads)."""
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
-
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """The attention itself, (B, heads, T, T); rows sum to 1."""
-        query, key, _ = self.split(x)
-        return (query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)).softmax(dim=-1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Each token as a mixture of all values."""
-        query, key, value = self.split(x)
-        attended = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(attended.transpose(1, 2).flatten(2))
-
-
-class MLP(nn.Module):
-    """Two linear layers with a GELU between."""
-
-    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dim, hidden_dim)
-        self.fc2 = nn.Linear(hidden_dim, embed_dim)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The same shape, (B, T, D)."""
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
-class SwiGLU(nn.Module):
-    """A gated MLP (Shazeer 2020): a SiLU gate times a value."""
-
-    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
-        super().__init__()
-        self.w12 = nn.Linear(embed_dim, 2 * hidden_dim)
-        self.w3 = nn.Linear(hidden_dim, embed_dim)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The same shape, (B, T, D)."""
-        gate, value = self.w12(x).chunk(2, dim=-1)
-        return self.w3(F.silu(gate) * value)
-
-
-class LayerScale(nn.Module):
-    """A learned factor for each channel of a branch."""
-
-    def __init__(self, embed_dim: int, initial: float) -> None:
-        super().__init__()
-        self.initial = initial
-        self.gamma = nn.Parameter(torch.full((embed_dim,), initial))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The same shape, (B, T, D)."""
-        return x * self.gamma
-
-
-def add_for_batch_subset(
-    x: torch.Tensor, branch: Branch, rate: float, generator: torch.Generator | None
-) -> torch.Tensor:
-    """Add `branch(x)` for a random subset of the samples and run only those (DINOv2's drop path).
-
-    Of b samples max(int(b (1 - rate)), 1) are kept; their residual is multiplied by b over that number, so that the
-    expectation over subsets is the full residual.
-    """
-    batch = x.shape[0]
-    kept = max(int(batch * (1 - rate)), 1)
-    rows = torch.randperm(batch, generator=generator, device="cpu")[:kept].to(x.device)
-    return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=batch / kept)
-
-
-def add_per_sample(x: torch.Tensor, branch: Branch, rate: float, generator: torch.Generator | None) -> torch.Tensor:
-    """Add `branch(x)`, zeroed for each sample with probability `rate` on its own (DINO v1's drop path)."""
-    keep = 1 - rate
-    factors = (torch.rand(x.shape[0], generator=generator, device="cpu") < keep).to(x) / keep
-    return x + branch(x) * factors[:, None, None]
-
-
-class Block(nn.Module):
-    """Attention, then the MLP, each normalised before, scaled after and added to what came in."""
-
-    def __init__(self, config: BackboneConfig, drop_path_rate: float) -> None:
-        super().__init__()
-        dim, hidden = config.embed_dim, config.ffn_width
-        scale = config.layerscale_init
-        self.drop_path_rate = drop_path_rate
-        self.add_dropped = add_for_batch_subset if config.drop_path == "batch_subset" else add_per_sample
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, config.num_heads)
-        self.ls1 = nn.Identity() if scale is None else LayerScale(dim, scale)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = MLP(dim, hidden) if config.ffn_layer == "mlp" else SwiGLU(dim, hidden)
-        self.ls2 = nn.Identity() if scale is None else LayerScale(dim, scale)
-
-    def attention_branch(self, x: torch.Tensor) -> torch.Tensor:
-        """What attention adds to the tokens."""
-        return self.ls1(self.attn(self.norm1(x)))
-
-    def mlp_branch(self, x: torch.Tensor) -> torch.Tensor:
-        """What the MLP adds to the tokens."""
-        return self.ls2(self.mlp(self.norm2(x)))
-
-    def forward(self, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """The tokens after both branches; in training mode with drop path, drawn from `generator`."""
-        for branch in (self.attention_branch, self.mlp_branch):
-            if self.training and self.drop_path_rate > 0:
-                x = self.add_dropped(x, branch, self.drop_path_rate, generator)
-            else:
-                x = x + branch(x)
-        return x
-
-
 class VisionTransformer(nn.Module):
     """Images (B, 3, H, W), normalised, to class token, registers and patch map.
 
     Args:
         config: the settings.
         generator: draws the initial weights; the global generator if None.
+
+    Attributes:
+        checkpoint_blocks: keep what enters each block instead of all that it computes, and compute it again in the
+            backward pass (Chen et al. 2016, 1604.06174): the same numbers with less memory and more time.
 
     Raises:
         InputError: the settings contradict each other.
@@ -171,6 +51,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         check_config(config)
         self.config = config
+        self.checkpoint_blocks = False
         dim, side = config.embed_dim, config.image_size // config.patch_size
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + side * side, dim))
@@ -249,8 +130,7 @@ class VisionTransformer(nn.Module):
             and `x_norm_patchtokens` (B, N, D) after it.
         """
         tokens, _ = self.embed(images, masks)
-        for block in self.blocks:
-            tokens = block(tokens, generator)
+        (tokens,) = self.through([tokens], self.blocks, generator)
         normed = self.norm(tokens)
         first_patch = 1 + self.config.num_register_tokens
         return {
@@ -273,10 +153,8 @@ class VisionTransformer(nn.Module):
         Raises:
             InputError: the images can't be cut into patches, or the masks don't fit.
         """
-        tokens, grid = self.embed(images, masks)
-        for block in self.blocks:
-            tokens = block(tokens, generator)
-        return self.named(self.norm(tokens), grid)
+        (tokens,) = self.forward_crops([images], [masks], generator)
+        return tokens
 
     def forward_crops(
         self,
@@ -284,9 +162,69 @@ class VisionTransformer(nn.Module):
         masks: Sequence[torch.Tensor | None] | None = None,
         generator: torch.Generator | None = None,
     ) -> list[Tokens]:
-        """Several batches, each of its own crop size; the drop path of each is drawn on its own, in their order."""
+        """Several batches, each of its own crop size, in one pass; the drop path of each is drawn on its own."""
+        tokens, grids = self.embed_crops(crops, masks)
+        tokens = self.through(tokens, self.blocks, generator)
+        return [self.named(self.norm(each), grid) for each, grid in zip(tokens, grids, strict=True)]
+
+    def forward_selected(
+        self,
+        crops: Sequence[torch.Tensor],
+        selected: Sequence[torch.Tensor | None],
+        masks: Sequence[torch.Tensor | None] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[SelectedTokens]:
+        """Class tokens and some of the patches: as `forward_crops`, but the last block works for these alone.
+
+        Args:
+            crops: batches (B, 3, H, W), each of its own crop size.
+            selected: for each of them (B, N) bool, the patches wanted; None: none.
+            masks: as for `forward`.
+            generator: as for `forward`.
+        """
+        tokens, _ = self.embed_crops(crops, masks)
+        numbers = [self.token_numbers(each, wanted) for each, wanted in zip(tokens, selected, strict=True)]
+        *blocks, last = self.blocks
+        tokens = self.through(tokens, blocks, generator)
+        assert isinstance(last, Block)
+        draws = last.draw(tokens, generator)
+        if draws is None or last.drop_path.skips_work:
+            tokens = last.forward_selected(tokens, numbers, draws)
+        else:
+            whole = last(tokens, draws)
+            tokens = [each.flatten(0, 1)[wanted] for each, wanted in zip(whole, numbers, strict=True)]
+        parts = [self.norm(each).tensor_split([len(crop)]) for each, crop in zip(tokens, crops, strict=True)]
+        return [SelectedTokens(class_token, patches) for class_token, patches in parts]
+
+    def token_numbers(self, tokens: torch.Tensor, selected: torch.Tensor | None) -> torch.Tensor:
+        """The class tokens of (B, T, D), then the selected patches, by their numbers b T + t."""
+        batch, length = tokens.shape[:2]
+        numbers = torch.arange(batch * length, device=tokens.device).view(batch, length)
+        if selected is None:
+            return numbers[:, 0]
+        return torch.cat([numbers[:, 0], numbers[:, 1 + self.config.num_register_tokens :][selected]])
+
+    def embed_crops(
+        self, crops: Sequence[torch.Tensor], masks: Sequence[torch.Tensor | None] | None
+    ) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
+        """`embed` for several batches."""
         masks = [None] * len(crops) if masks is None else masks
-        return [self(images, mask, generator) for images, mask in zip(crops, masks, strict=True)]
+        embedded = [self.embed(images, mask) for images, mask in zip(crops, masks, strict=True)]
+        return [tokens for tokens, _ in embedded], [grid for _, grid in embedded]
+
+    def through(
+        self, tokens: list[torch.Tensor], blocks: Iterable[nn.Module], generator: torch.Generator | None = None
+    ) -> list[torch.Tensor]:
+        """Tokens (B, T, D) of each crop size after some blocks."""
+        for block in blocks:
+            assert isinstance(block, Block)
+            draws = block.draw(tokens, generator)
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                # All that is random was drawn before, so that no generator has to be set back.
+                tokens = checkpoint(block, tokens, draws, use_reentrant=False, preserve_rng_state=False)
+            else:
+                tokens = block(tokens, draws)
+        return tokens
 
     def intermediate(self, images: torch.Tensor, layers: int | Sequence[int]) -> list[Tokens]:
         """Tokens after some of the blocks, each through the final norm.
@@ -308,7 +246,7 @@ class VisionTransformer(nn.Module):
         tokens, grid = self.embed(images)
         outputs = []
         for index, block in enumerate(self.blocks):
-            tokens = block(tokens)
+            (tokens,) = self.through([tokens], [block])
             if index in wanted:
                 outputs.append(self.named(self.norm(tokens), grid))
         return outputs
@@ -316,8 +254,7 @@ class VisionTransformer(nn.Module):
     def last_attention(self, images: torch.Tensor) -> torch.Tensor:
         """Attention of the last block, (B, heads, T, T); T counts class token, registers and patches in this order."""
         tokens, _ = self.embed(images)
-        for block in self.blocks[:-1]:
-            tokens = block(tokens)
+        (tokens,) = self.through([tokens], self.blocks[:-1])
         last = self.blocks[-1]
         assert isinstance(last, Block)
         return last.attn.weights(last.norm1(tokens))

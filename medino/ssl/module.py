@@ -263,7 +263,9 @@ class DINOv2(pl.LightningModule):
         rules = parameter_rules(
             self.core.student, self.backbone_config.depth, h.objective, h.layer_decay, h.patch_embed_multiplier
         )
-        return torch.optim.AdamW(optimizer_groups(self.core.student, rules), lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8)
+        return torch.optim.AdamW(
+            optimizer_groups(self.core.student, rules), lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8, fused=True
+        )
 
     # Training
 
@@ -313,7 +315,7 @@ class DINOv2(pl.LightningModule):
             if self.release is not None and is_held:
                 stack.enter_context(held(self.core.student.backbone, self.release.settings.mask_token))
             for micro_batch, taught in zip(
-                batches, self.core.teach(batches, settings.teacher_temperature), strict=True
+                batches, self.core.teach(batches, settings.teacher_temperature, is_held), strict=True
             ):
                 drop_path = torch_generator(
                     self.hparams["seed"], "drop_path", micro_batch.step, micro_batch.first_position

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from medino.models import SelectedTokens, Tokens
 from medino.ssl.anchoring import Anchor, Anchoring, unmasked_crops
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, offset_targets, sinkhorn_offset
@@ -23,6 +24,11 @@ from medino.ssl.step_losses import CROSS_ENTROPIES, StepLosses, Taught, targets_
 
 Centering = Literal["centering", "sinkhorn_knopp"]
 """How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
+
+
+def masked_patches(tokens: Tokens | SelectedTokens, masks: torch.Tensor) -> torch.Tensor:
+    """The patches at the masked places, (M, D), in the order of `masks.nonzero()`: the selected ones are these."""
+    return tokens.patches if isinstance(tokens, SelectedTokens) else tokens.patches.flatten(1, 2)[masks]
 
 
 class SelfDistillation(nn.Module):
@@ -108,7 +114,7 @@ class SelfDistillation(nn.Module):
             generator: draws the student's drop path.
             backbone_is_held: both backbones are still the same, and the student's is within `heads_first.held`.
         """
-        (taught,) = self.teach([batch], teacher_temperature)
+        (taught,) = self.teach([batch], teacher_temperature, backbone_is_held)
         return self.learn(batch, taught, generator, backbone_is_held)
 
     def learn(
@@ -127,16 +133,14 @@ class SelfDistillation(nn.Module):
             backbone_is_held: see `compute_losses`.
         """
         masks = self._masks(batch)
+        student_tokens: Sequence[Tokens | SelectedTokens]
         if backbone_is_held:
+            assert isinstance(taught.tokens, Tokens)
             student_tokens = held_tokens(self.student.backbone, batch, masks, taught.tokens)
         else:
-            crops, crop_masks = [batch.global_crops], [masks]
-            if len(batch.local_crops):
-                crops.append(batch.local_crops)
-                crop_masks.append(None)
-            student_tokens = self.student.backbone.forward_crops(crops, crop_masks, generator)
+            student_tokens = self._student_tokens(batch, masks, generator)
         class_tokens = torch.cat([tokens.class_token for tokens in student_tokens])
-        patches = None if masks is None else student_tokens[0].patches.flatten(1, 2)[masks]
+        patches = None if masks is None else masked_patches(student_tokens[0], masks)
         answers = through_heads(self.student, class_tokens, patches)
         num_local_crops = len(batch.local_crops) // batch.batch_size
         targets = {"dino": dino_targets(taught.probabilities, num_local_crops), **taught.patch_targets}
@@ -167,19 +171,37 @@ class SelfDistillation(nn.Module):
             sample_ids=batch.sample_ids,
         )
 
+    def _student_tokens(
+        self, batch: PretrainingBatch, masks: torch.Tensor | None, generator: torch.Generator | None
+    ) -> Sequence[Tokens | SelectedTokens]:
+        """Of the global crops and, where there are any, of the local ones; only what the losses look at, if it is."""
+        crops, crop_masks = [batch.global_crops], [masks]
+        if len(batch.local_crops):
+            crops.append(batch.local_crops)
+            crop_masks.append(None)
+        if self.anchoring is not None:
+            return self.student.backbone.forward_crops(crops, crop_masks, generator)
+        return self.student.backbone.forward_selected(crops, crop_masks, crop_masks, generator)
+
     @torch.no_grad()
-    def teach(self, batches: Sequence[PretrainingBatch], temperature: float) -> list[Taught]:
+    def teach(self, batches: Sequence[PretrainingBatch], temperature: float, all_tokens: bool = False) -> list[Taught]:
         """What the teacher says of the micro-batches of a step; its targets are made over all of them together.
 
         Args:
             batches: of this process; nothing is masked for the teacher.
             temperature: of this step.
+            all_tokens: keep the tokens that the losses don't look at, too, as `held_tokens` needs them.
         """
-        tokens = [self.teacher.backbone(batch.global_crops) for batch in batches]
+        tokens: list[Tokens | SelectedTokens] = []
+        for batch in batches:
+            if all_tokens:
+                tokens.append(self.teacher.backbone(batch.global_crops))
+            else:
+                tokens += self.teacher.backbone.forward_selected([batch.global_crops], [self._masks(batch)])
         answers: list[dict[str, BeforePrototypes]] = []
         for batch, found in zip(batches, tokens, strict=True):
             masks = self._masks(batch)
-            patches = None if masks is None else found.patches.flatten(1, 2)[masks]
+            patches = None if masks is None else masked_patches(found, masks)
             made = through_heads(self.teacher, found.class_token, patches)
             # The same prototypes for all, held once.
             first = answers[0] if answers else made

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from medino.models import Tokens
+from medino.models import SelectedTokens, Tokens
 from medino.ssl.centering import offset_targets
 from medino.ssl.prototypes import BeforePrototypes, Targets
 
@@ -45,7 +45,7 @@ class Taught:
     """What the teacher says of a batch.
 
     Attributes:
-        tokens: of the global crops.
+        tokens: of the global crops; all of them, or those that the losses look at.
         probabilities: (2b, K), the targets of class tokens.
         patch_targets: "ibot", the targets of masked patches, where there is an iBOT loss.
         center_means: see `StepLosses`; of all micro-batches together.
@@ -53,7 +53,7 @@ class Taught:
         unmasked_crops: see `unmasked_crops`; None without anchoring.
     """
 
-    tokens: Tokens
+    tokens: Tokens | SelectedTokens
     probabilities: torch.Tensor
     patch_targets: dict[str, Targets]
     center_means: dict[str, torch.Tensor]

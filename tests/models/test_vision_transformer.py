@@ -1,11 +1,14 @@
 """What the network promises beside the golden numbers: sizes, masks, drop path, gradients, errors."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from medino.core import InputError, torch_generator
 from medino.models import BackboneConfig, Tokens, VisionTransformer, build_backbone
-from medino.models.vision_transformer import add_for_batch_subset, add_per_sample, drop_path_rates
+from medino.models.drop_path import BatchSubset, PerSample
+from medino.models.vision_transformer import drop_path_rates
 
 SMALL = BackboneConfig(
     name="test", embed_dim=24, depth=3, num_heads=2, patch_size=8, image_size=32, num_register_tokens=2
@@ -18,6 +21,18 @@ def images(*shape: int) -> torch.Tensor:
 
 def some_patches(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch_generator(0, "patches")) < 0.5
+
+
+def add(
+    drop_path: type[BatchSubset] | type[PerSample],
+    x: torch.Tensor,
+    branch: Callable[[torch.Tensor], torch.Tensor],
+    rate: float,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """What a block does with a branch."""
+    drawn = drop_path.draw(len(x), rate, generator)
+    return drop_path.add(x, branch(drop_path.take(x, drawn)), drawn)
 
 
 def same(a: Tokens, b: Tokens) -> bool:
@@ -40,6 +55,38 @@ def test_several_crop_sizes_in_one_call_are_each_on_their_own() -> None:
     together = backbone.forward_crops(crops, masks)
     for tokens, batch, mask in zip(together, crops, masks, strict=True):
         assert same(tokens, backbone(batch, mask))
+
+
+@pytest.mark.parametrize("drop_path", ["batch_subset", "per_sample"])
+@pytest.mark.parametrize("training", [False, True])
+def test_selected_tokens_and_their_gradients_are_those_of_all_tokens(drop_path: str, training: bool) -> None:
+    config = SMALL.replace(drop_path_rate=0.4, drop_path=drop_path, layerscale_init=1.0)
+    backbone = build_backbone(config, seed=0).train(training)
+    crops, masks = [images(4, 3, 32, 32), images(6, 3, 16, 16)], [some_patches(4, 16), None]
+
+    def gradients(loss: torch.Tensor) -> list[torch.Tensor]:
+        return list(torch.autograd.grad(loss.sin(), list(backbone.parameters())))
+
+    whole = backbone.forward_crops(crops, masks, torch_generator(0, "drop_path"))
+    some = backbone.forward_selected(crops, masks, masks, torch_generator(0, "drop_path"))
+    expected = [whole[0].class_token, whole[0].patches.flatten(1, 2)[masks[0]], whole[1].class_token]
+    found = [some[0].class_token, some[0].patches, some[1].class_token]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert some[1].patches.shape == (0, 24)
+    losses = [sum(part.square().sum() for part in parts) for parts in (found, expected)]
+    for ours, theirs in zip(*map(gradients, losses), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_last_block_does_not_work_for_tokens_that_nobody_wants() -> None:
+    backbone = build_backbone(SMALL.replace(drop_path_rate=0.5)).train()
+    seen: list[int] = []
+    backbone.blocks[-1].norm2.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    wanted = torch.zeros(8, 16, dtype=torch.bool)
+    wanted[:, 3] = True
+    backbone.forward_selected([images(8, 3, 32, 32)], [wanted], generator=torch_generator(0, "test"))
+    assert seen == [4 * 2]
 
 
 def test_a_patch_map_lies_as_the_image_lies() -> None:
@@ -117,19 +164,19 @@ def test_batch_subset_drop_path_runs_only_the_kept_samples(batch: int, rate: flo
         return torch.ones_like(x)
 
     x = torch.zeros(batch, 2, 3)
-    added = add_for_batch_subset(x, branch, rate, torch_generator(0, "test"))[:, 0, 0]
+    added = add(BatchSubset, x, branch, rate, torch_generator(0, "test"))[:, 0, 0]
     assert seen == [kept]
     assert (added > 0).sum() == kept
     torch.testing.assert_close(added[added > 0], torch.full((kept,), batch / kept))
     assert not x.any()
 
 
-@pytest.mark.parametrize("add", [add_for_batch_subset, add_per_sample])
-def test_drop_path_keeps_the_expected_residual(add: object) -> None:
+@pytest.mark.parametrize("drop_path", [BatchSubset, PerSample])
+def test_drop_path_keeps_the_expected_residual(drop_path: type[BatchSubset] | type[PerSample]) -> None:
     generator = torch_generator(0, "test")
     total = torch.zeros(10)
     for _ in range(2000):
-        total += add(torch.zeros(10, 1, 1), torch.ones_like, 0.4, generator)[:, 0, 0]
+        total += add(drop_path, torch.zeros(10, 1, 1), torch.ones_like, 0.4, generator)[:, 0, 0]
     # The standard error of each mean is sqrt(.4 / .6 / 2000) = .018.
     torch.testing.assert_close(total / 2000, torch.ones(10), rtol=0, atol=0.08)
 
@@ -137,7 +184,7 @@ def test_drop_path_keeps_the_expected_residual(add: object) -> None:
 def test_per_sample_drop_path_drops_samples_independently() -> None:
     generator = torch_generator(0, "test")
     kept = [
-        int((add_per_sample(torch.zeros(10, 1, 1), torch.ones_like, 0.4, generator) > 0).sum()) for _ in range(2000)
+        int((add(PerSample, torch.zeros(10, 1, 1), torch.ones_like, 0.4, generator) > 0).sum()) for _ in range(2000)
     ]
     counts = torch.tensor(kept, dtype=torch.float64)
     # Binomial with n = 10, p = .6: mean 6, variance 2.4.
@@ -148,9 +195,14 @@ def test_per_sample_drop_path_drops_samples_independently() -> None:
 def test_sub_layers_draw_their_subsets_on_their_own() -> None:
     backbone = build_backbone(SMALL.replace(drop_path_rate=0.5)).train()
     chosen = []
+
+    def note(_: object, inputs: tuple[torch.Tensor]) -> None:
+        tokens = inputs[0].unflatten(0, (-1, 1 + 2 + 4))
+        chosen.append(tokens[:, 0, 0].detach().clone())
+
     for block in backbone.blocks:
-        block.norm1.register_forward_pre_hook(lambda _, inputs: chosen.append(inputs[0][:, 0, 0].detach().clone()))
-        block.norm2.register_forward_pre_hook(lambda _, inputs: chosen.append(inputs[0][:, 0, 0].detach().clone()))
+        block.norm1.register_forward_pre_hook(note)
+        block.norm2.register_forward_pre_hook(note)
     backbone(images(8, 3, 16, 16), generator=torch_generator(0, "test"))
     assert [len(rows) for rows in chosen] == [4] * 6
     assert len({tuple(rows.tolist()) for rows in chosen}) == 6
