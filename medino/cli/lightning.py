@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from medino.cli.messages import OneLineErrors, one_line, said_by_medino
@@ -143,6 +144,11 @@ class MedinoCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
             raise InputError(f"{one_line(str(error)).rstrip('.!')}; change the trainer's settings") from error
+        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            raise InputError(
+                f"the strategy {self._get(self.config, 'trainer.strategy')} is not supported: clipping, the teacher's "
+                "average and checkpoints take whole parameters; set trainer.strategy to ddp or auto"
+            )
         if not isinstance(self.model, DINOv2):
             # Given to the trainer's constructor, it would be refused: Lightning's own checkpointing is off.
             every = max(1, min(CHECKPOINT_STEPS, trainer.max_steps // CHECKPOINTS))

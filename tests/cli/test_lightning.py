@@ -158,6 +158,17 @@ def test_going_on_with_nothing_starts_at_the_start(folder: Path, pretrained: Pat
     assert (tmp_path / "run" / "metrics.csv").read_text() == (pretrained / "metrics.csv").read_text()
 
 
+def test_of_a_finished_run_nothing_is_left_to_do(
+    folder: Path, pretrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in pretrained.rglob("*") if path.is_file()}
+    assert main(words("fit", folder / "pretraining.yaml", pretrained, "--ckpt_path", "last")) == 0
+    out, err = capsys.readouterr()
+    assert "its 3 steps are done, nothing is left to do (to train on, raise trainer.max_steps)" in out
+    assert err == ""
+    assert {path: path.read_bytes() for path in pretrained.rglob("*") if path.is_file()} == before
+
+
 def test_a_longer_segmentation_goes_on_in_the_same_table(folder: Path, tmp_path: Path) -> None:
     run, config = tmp_path / "run", folder / "segmentation.yaml"
     assert main(words("fit", config, run)) == 0
@@ -265,6 +276,7 @@ def test_an_unknown_key_is_refused_in_one_line(
         ("--trainer.max_steps", "-1", "trainer.max_steps"),
         ("--trainer.fast_dev_run", "-1", "fast_dev_run"),
         ("--trainer.accelerator", "abacus", "abacus"),
+        ("--trainer.strategy", "fsdp", "fsdp"),
         ("--model", "NoSuchModel", "NoSuchModel"),
         ("--ckpt_path", "none.ckpt", "none.ckpt"),
         ("--config", "none.yaml", "none.yaml"),
