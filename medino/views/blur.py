@@ -23,34 +23,39 @@ def draw_blur_sigma(generator: np.random.Generator, sigmas: tuple[float, float] 
     return sigmas[0] + (sigmas[1] - sigmas[0]) * generator.random()
 
 
-def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
+def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float], places: Sequence[int] | None = None) -> torch.Tensor:
     """Blur images, each by its own kernel.
 
     Args:
         images: (n, C, H, W) float32, sides of at least five pixels.
-        sigmas: n standard deviations, in pixels; the kernels are cut after four pixels and sum to one.
+        sigmas: k standard deviations, in pixels; the kernels are cut after four pixels and sum to one.
+        places: which k of the images are blurred; None: all.
 
     Returns:
-        (n, C, H, W).
+        (k, C, H, W).
     """
     sigma = torch.tensor(sigmas, dtype=torch.float32)[:, None]
     offsets = torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
     kernels = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=1).to(images.device)
-    return _blurred_rows(_blurred_rows(images, kernels), kernels)
+    down = _blurred_rows(images, kernels, range(len(images)) if places is None else places)
+    return _blurred_rows(down, kernels, range(len(down)))
 
 
-def _blurred_rows(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
-    """Blur along the rows' axis by kernels (n, 9), and transpose: (n, C, H, W) to (n, C, W, H)."""
-    n, channels, height, width = images.shape
-    index = _mirrored(n * channels, height, images.device)
+def _blurred_rows(images: torch.Tensor, kernels: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+    """Blur k of n images along the rows' axis by kernels (k, 9), and transpose: (n, C, H, W) to (k, C, W, H)."""
+    _, channels, height, width = images.shape
+    chosen = torch.tensor(places, dtype=torch.int32, device=images.device)
+    channel = torch.arange(channels, dtype=torch.int32, device=images.device)
+    first_rows = (chosen[:, None] * channels + channel).mul_(height)
+    index = (first_rows[..., None, None] + _mirrored(height, images.device)).flatten(0, 2)
     weights = kernels.repeat_interleave(channels * height, dim=0)
-    return transposed(weighted_rows(images.reshape(-1, width), index, weights).view(images.shape))
+    blurred = weighted_rows(images.reshape(-1, width), index, weights)
+    return transposed(blurred.view(len(places), channels, height, width))
 
 
-@lru_cache(maxsize=32)
-def _mirrored(planes: int, height: int, device: torch.device) -> torch.Tensor:
-    """For each row of planes that lie one after the other, the nine rows around it: (planes * height, 9) int32."""
+@lru_cache(maxsize=8)
+def _mirrored(height: int, device: torch.device) -> torch.Tensor:
+    """For each row of a plane the nine rows around it: (height, 9) int32."""
     rows = torch.arange(height)[:, None] + torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
     inside = (height - 1) - ((height - 1) - rows.abs()).abs()
-    places = inside + height * torch.arange(planes)[:, None, None]
-    return places.flatten(0, 1).to(device, torch.int32)
+    return inside.to(device, torch.int32)

@@ -65,7 +65,10 @@ def change_views(views: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor
     _jitter_colours(views, _drawn(changes, "jitter"))
     _each(views, _drawn(changes, "gamma"), adjust_gamma_)
     _each(views, _drawn(changes, "greyscale"), lambda some, _: to_greyscale_(some))
-    _together(views, _drawn(changes, "sigma"), gaussian_blur)
+    sigmas = _drawn(changes, "sigma")
+    if sigmas:
+        blurred = gaussian_blur(views, list(sigmas.values()), list(sigmas))
+        views.index_copy_(0, torch.tensor(list(sigmas), device=views.device), blurred)
     _each(views, _drawn(changes, "solarise"), lambda some, _: solarise_(some))
     _together(views, _drawn(changes, "noise"), add_noises_)
     return views
