@@ -58,10 +58,10 @@ FILES: dict[str, Any] = {
     "dinov2_teacher.pth": {"teacher": under("dino_head.", DINO) | under("ibot_head.", IBOT) | BACKBONE},
     "own.ckpt": {
         "epoch": 1,
-        "state_dict": under("core.student.dino_head.", OTHER)
-        | under("core.teacher.dino_head.", DINO)
+        "state_dict": under("core.teacher.dino_head.", DINO)
         | under("core.teacher.ibot_head.", IBOT)
-        | under("core.teacher.", BACKBONE),
+        | under("core.teacher.", BACKBONE)
+        | under("core.student.dino_head.", OTHER),
     },
 }
 
