@@ -88,6 +88,11 @@ class VisionTransformer(nn.Module):
         if self.register_tokens is not None:
             nn.init.normal_(self.register_tokens, std=1e-6, generator=generator)
 
+    def compile_blocks(self) -> None:
+        """Compile the blocks, when they are first run, for the crop sizes that they then see."""
+        for block in self.blocks:
+            block.compile()
+
     def embed(self, images: torch.Tensor, masks: torch.Tensor | None = None) -> tuple[torch.Tensor, tuple[int, int]]:
         """The tokens that enter the first block, (B, 1 + R + h * w, D), and the grid (h, w)."""
         check_images(images, self.config.patch_size)

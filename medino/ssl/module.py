@@ -105,6 +105,10 @@ class DINOv2(pl.LightningModule):
         accumulate: micro-batches that a step's batch is divided into, one after the other: the memory of a smaller
             batch. Targets are still made over the whole batch; KoLeo looks for neighbours in each micro-batch.
         seed: of everything random in the module: initial weights, drop path.
+        checkpoint_blocks: compute what is inside the backbone's blocks again in the backward pass instead of keeping
+            it: less memory, more time, the same numbers.
+        compile_blocks: compile the backbone's blocks with `torch.compile`. Crops have fixed sizes; the number of masked
+            patches changes from step to step, and what depends on it is left as it is.
         max_nonfinite_steps: a step with NaN or infinity in loss or gradient is skipped; after this many in a row the
             run stops.
         checkpoint_every_n_steps: a checkpoint is written this often, and at the end.
@@ -158,6 +162,8 @@ class DINOv2(pl.LightningModule):
         koleo_queue: int = 0,
         accumulate: int = 1,
         seed: int = 0,
+        checkpoint_blocks: bool = False,
+        compile_blocks: bool = False,
         max_nonfinite_steps: int = 10,
         checkpoint_every_n_steps: int = 500,
     ) -> None:
@@ -190,6 +196,10 @@ class DINOv2(pl.LightningModule):
             koleo_queue=koleo_queue,
             anchor=anchor,
         )
+        self.core.student.backbone.checkpoint_blocks = checkpoint_blocks
+        if compile_blocks:
+            self.core.student.backbone.compile_blocks()
+            self.core.teacher.backbone.compile_blocks()
         self.release = None if heads_first is None else BackboneRelease(heads_first)
         self.schedules: Schedules | None = None
         self.next_step = 0
