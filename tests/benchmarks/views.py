@@ -43,8 +43,11 @@ TEXT = """\
 Made by `make bench-views` on one core of {cores}, {processor}, torch {torch}. Ten views of an image of {side} x {side}
 pixels (2 of 224, 8 of 98) with all augmentations, beside the ten antialiased resizes of the same crops alone, of 8-bit
 colours, timed in the same run and in turns with it. Each of {draws} draws counts by the best of {rounds} times. The aim
-is {target} times the resizes, for the first two rows: {verdict}. Where a grey image has no window of its own, percentiles of its
-values are taken once, which costs as much as a resize or two.
+is {target} times the resizes, for the first two rows:
+{verdict}.
+
+Where a grey image has no window of its own, percentiles of its values are taken once, which costs as much as a resize
+or two.
 
 | views of | resizes alone, ms | ten views, ms | times the resizes (all draws) | median of the draws |
 |---|--:|--:|--:|--:|
