@@ -83,8 +83,8 @@ class PlanCLI(MedinoCLI):
                 f"the manifest has {len(data.manifest)} training image: there is nothing to tell apart; scan a folder "
                 "with more, better some hundred"
             )
-        from_weights = self._get(self.config, "model.init_args.weights") is not None
-        pairs, rate = compared(model, data, self.steps, from_weights)
+        weights, heads = (self._get(self.config, f"model.init_args.{name}") for name in ("weights", "heads"))
+        pairs, rate = compared(model, data, self.steps, weights is not None, heads is None)
         disk = disk_rows(model)
         pace = measure(model, data, self.trainer, self.steps, self.processes)
         console = Console(highlight=False)

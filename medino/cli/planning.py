@@ -107,7 +107,7 @@ def disk_rows(module: DINOv2) -> Rows:
 
 
 def compared(
-    module: DINOv2, data: PretrainingData, steps: int, from_weights: bool
+    module: DINOv2, data: PretrainingData, steps: int, from_weights: bool, new_heads: bool
 ) -> tuple[list[tuple[Setting, Any]], Setting]:
     """The settings that suit the run, each with the value that is given, and the rate that these make.
 
@@ -116,13 +116,19 @@ def compared(
         data: the images.
         steps: of the run.
         from_weights: whether it starts from weights.
+        new_heads: whether its heads start untrained.
 
     Raises:
         InputError: there is too little to train on.
     """
     images, hparams = len(data.manifest), module.hparams
     settings = small_data_settings(
-        images, data.batch_size, steps, from_weights=from_weights, embed_dim=module.backbone_config.embed_dim
+        images,
+        data.batch_size,
+        steps,
+        from_weights=from_weights,
+        embed_dim=module.backbone_config.embed_dim,
+        new_heads=new_heads,
     )
     given = {setting.name: hparams[setting.name] for setting in settings}
     if "backbone_settings" in given:

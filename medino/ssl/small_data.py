@@ -34,7 +34,9 @@ PROTOTYPES_PER_IMAGE = 8
 """Prototypes for each image of a step: `SMALL_SCALE`'s 256 for 32, found by measurement. The recipe has 32."""
 
 SHORT_RECIPE, LONG_RECIPE = "DINOv2's short recipe", "DINOv2's long recipe"
-MEASURED = "measured: docs/benchmarks/learning.md"
+MEASURED = "after docs/benchmarks/learning.md"
+"""Measured at one size (`SMALL_SCALE`), and taken from there to others by the rule that the reason gives."""
+
 OTHERS = "dinov2 #204, #417; OpenMidnight"
 
 
@@ -61,7 +63,7 @@ class Setting:
 
 
 def small_data_settings(
-    images: int, batch_size: int, steps: int, *, from_weights: bool, embed_dim: int
+    images: int, batch_size: int, steps: int, *, from_weights: bool, embed_dim: int, new_heads: bool = True
 ) -> list[Setting]:
     """The arguments of `DINOv2` that suit a run.
 
@@ -72,8 +74,9 @@ def small_data_settings(
         images: that are trained on.
         batch_size: images of a step, over all processes.
         steps: of the whole run.
-        from_weights: whether the backbone was pretrained; its heads are new in any case.
+        from_weights: whether the backbone was pretrained.
         embed_dim: width of the backbone.
+        new_heads: whether the heads start untrained; others have their sizes, and need no start of their own.
 
     Raises:
         InputError: there are fewer than two images or images a step, or no step.
@@ -84,9 +87,10 @@ def small_data_settings(
         raise InputError(f"{steps} steps of {batch_size} images teach nothing; give 1 step or more of 2 images or more")
     short = steps < SHORT_RUN
     return [
-        *(_continued(short) if from_weights else _from_scratch(short, embed_dim)),
+        *(_continued(short, new_heads) if from_weights else _from_scratch(short, embed_dim)),
         *_teacher(steps, short, from_weights),
-        *_heads(batch_size, steps, embed_dim),
+        *(_head_sizes(batch_size, embed_dim) if new_heads else []),
+        *_targets(steps),
         *_queues(images, batch_size),
         Setting("lr_scaling", "sqrt", "the rate grows with the square root of the batch", SHORT_RECIPE),
         Setting("weight_decay", 0.04, "at the start", SHORT_RECIPE),
@@ -116,14 +120,13 @@ def peak_learning_rate(base_lr: float, scaling: Any, batch_size: int) -> Setting
     return Setting("peak learning rate", float(f"{rate:.4g}"), rules[scaling])
 
 
-def _continued(short: bool) -> list[Setting]:
+def _continued(short: bool, new_heads: bool) -> list[Setting]:
     """What is so because the backbone was pretrained."""
     general = "what the first blocks have learnt is the most general, they move least"
     decay = Setting("final_weight_decay", 0.2, "at the end", LONG_RECIPE)
+    undone = "new heads undo what a backbone knows, if it learns at once"
     return [
-        Setting(
-            "heads_first", asdict(HeadsFirst()), "new heads undo what a backbone knows, if it learns at once", OTHERS
-        ),
+        *([Setting("heads_first", asdict(HeadsFirst()), undone, OTHERS)] if new_heads else []),
         Setting("base_lr", 2e-4, "from ViT-g it held where 3.5e-4 collapsed", f"{LONG_RECIPE}; OpenMidnight"),
         Setting("warmup", 0.16, "share of the run", LONG_RECIPE),
         Setting("layer_decay", 0.9, general, SHORT_RECIPE),
@@ -181,18 +184,22 @@ def _teacher(steps: int, short: bool, from_weights: bool) -> list[Setting]:
     ]
 
 
-def _heads(batch_size: int, steps: int, embed_dim: int) -> list[Setting]:
+def _head_sizes(batch_size: int, embed_dim: int) -> list[Setting]:
     prototypes = min(max(_power_of_two(PROTOTYPES_PER_IMAGE * batch_size), 256), 65536)
     # Beside the backbone as wide as the recipe's beside its ViT-L.
     hidden = min(_power_of_two(embed_dim + 1), 2048)
+    wide = f"the recipe's 2048 are for features of 1024, these have {embed_dim}"
+    return [
+        Setting("prototypes", prototypes, f"{batch_size} images a step can't fill tens of thousands", MEASURED),
+        Setting("head_hidden_dim", hidden, wide, MEASURED),
+        Setting("head_bottleneck_dim", min(hidden // 4, 256), "a quarter of the hidden width", MEASURED),
+    ]
+
+
+def _targets(steps: int) -> list[Setting]:
     lags = "an EMA centre lags in a short run, and the outputs collapse to one prototype"
     held = "the recipe's hundredth of the run, or six steps where that is more"
     return [
-        Setting("prototypes", prototypes, f"{batch_size} images a step can't fill tens of thousands", MEASURED),
-        Setting(
-            "head_hidden_dim", hidden, f"the recipe's 2048 are for features of 1024, these have {embed_dim}", MEASURED
-        ),
-        Setting("head_bottleneck_dim", min(hidden // 4, 256), "a quarter of the hidden width", MEASURED),
         Setting("centering", "sinkhorn_knopp", lags, MEASURED),
         Setting("frozen_last_layer", round(min(max(0.01, 6 / steps), 0.1), 6), held, MEASURED),
     ]
@@ -207,7 +214,7 @@ def _queues(images: int, batch_size: int) -> list[Setting]:
         reason = f"{batch_size} images a step are enough to compare"
     else:
         reason = f"{images} images are too few for a queue that doesn't hold the batch itself"
-    return [Setting(name, past, reason, MEASURED if past else "") for name in ("sinkhorn_queue", "koleo_queue")]
+    return [Setting(name, past, reason, "as SwAV" if past else "") for name in ("sinkhorn_queue", "koleo_queue")]
 
 
 def _power_of_two(least: int) -> int:

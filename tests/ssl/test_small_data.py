@@ -46,6 +46,15 @@ def test_continuing_is_what_held_for_others_with_the_heads_first() -> None:
     assert settled(10_000, 64, 12_500, from_weights=True)["momentum"] == 0.994  # the long recipe's
 
 
+def test_heads_that_were_trained_keep_their_sizes_and_need_no_start_of_their_own() -> None:
+    new, trained = (
+        arguments(small_data_settings(5000, 64, 1500, from_weights=True, embed_dim=384, new_heads=new_heads))
+        for new_heads in (True, False)
+    )
+    assert set(new) - set(trained) == {"heads_first", "prototypes", "head_hidden_dim", "head_bottleneck_dim"}
+    assert trained.items() <= new.items()
+
+
 @pytest.mark.parametrize("from_weights", [False, True])
 def test_the_teacher_follows_faster_the_shorter_the_run_and_always_gets_somewhere(from_weights: bool) -> None:
     momenta = [settled(1000, 32, steps, from_weights)["momentum"] for steps in (50, 100, 300, 1000, 5000, 100_000)]
