@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning bench-data bench-views bundle fuzz soak clean
+.PHONY: help install demo test lint types test-slow bench-learning bench-adaptation bench-data bench-ssl bench-views bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,8 +41,14 @@ test-slow: install  ## the slower tests (at most 40 minutes on two cores)
 bench-learning: install  ## does pretraining from scratch help few-shot accuracy on real tiles? writes docs/benchmarks/learning.md
 	$(BIN)/python -m tests.benchmarks.learning
 
+bench-adaptation: install  ## what continuing gains on new images and loses on old ones, in two hops; writes docs/adaptation.md (an hour; goes on where it was stopped)
+	$(BIN)/python -m tests.benchmarks.adaptation
+
 bench-data: install  ## how fast headers and packed images are read, beside pydicom; writes docs/benchmarks/data.md
 	$(BIN)/python -m tests.benchmarks.data
+
+bench-ssl: install  ## a pretraining step beside the recipe's formulas, its time and memory; writes docs/benchmarks/ssl.md
+	$(BIN)/python -m tests.benchmarks.ssl
 
 bench-views: install  ## ten views of an image beside the ten resizes alone, on one core; writes docs/benchmarks/views.md
 	$(BIN)/python -m tests.benchmarks.views

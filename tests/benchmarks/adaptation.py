@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 
 from tests.benchmarks.adaptation_arms import HOPS, Hop, continued, start
+from tests.benchmarks.adaptation_cost import all_costs
 from tests.benchmarks.adaptation_page import draw_curves, write_page
 from tests.benchmarks.adaptation_runs import Training, do, prepare
 
@@ -66,7 +67,7 @@ def main() -> int:
     do_all([one for hop in HOPS for one in trainings_of(hop, options.seeds)], options.work, options.processes)
     for hop in HOPS:
         draw_curves(hop, options.seeds, options.work, options.page.parent / "figures")
-    write_page(options.page, HOPS, options.seeds, options.work)
+    write_page(options.page, HOPS, options.seeds, options.work, all_costs(options.work))
     return 0
 
 

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from medino.ssl import SMALL_SCALE
-from tests.benchmarks.adaptation_runs import FROM_SCRATCH, Training
+from medino.ssl import small_data_settings
+from medino.ssl.small_data import arguments
+from tests.benchmarks.adaptation_runs import BATCH, FROM_SCRATCH, WIDTH, Training
 
-HEADS: dict[str, Any] = {key: value for key, value in SMALL_SCALE.items() if key != "backbone_settings"}
-"""What continuing keeps of the settings from scratch."""
+NAIVE, DEFAULT = "naive", "full"
+"""What all ways are compared with, and what `medino adapt --weights` does."""
+
+ADAPTER_RATE = 2e-3
+"""`base_lr` of adapters: ten times that of released weights, since they start at zero."""
 
 
 @dataclass(frozen=True)
@@ -16,18 +20,27 @@ class Arm:
 
     Attributes:
         title: in the tables.
-        family: what it shares its line in the curves with.
-        settings: arguments of `DINOv2`.
+        family: in the curves, with the arms that share its line.
+        from_weights: whether the settings are those that medino derives for weights, or those from scratch.
+        changes: arguments of `DINOv2` that differ.
     """
 
     title: str
     family: str
-    settings: dict[str, Any]
+    from_weights: bool
+    changes: dict[str, Any]
 
     @property
     def anchored(self) -> bool:
         """Whether the patch tokens are held near the start's."""
-        return "anchor" in self.settings
+        return "anchor" in self.changes
+
+    def settings(self, images: int, steps: int, batch: int = BATCH, width: int = WIDTH) -> dict[str, Any]:
+        """Arguments of `DINOv2` for so many images, steps, images a step, and a backbone of that width."""
+        derived = arguments(small_data_settings(images, batch, steps, from_weights=self.from_weights, embed_dim=width))
+        # What the backbone is, its file says.
+        derived.pop("backbone_settings", None)
+        return {**derived, **self.changes}
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class Hop:
         first: the set of domain A.
         second: the set of domain B.
         start_steps: steps on A, from scratch.
+        images: of B, that are trained on.
         steps: steps on B.
         looks: steps on B at which the curves are measured.
         arms: names of `ARMS`.
@@ -46,6 +60,7 @@ class Hop:
     first: str
     second: str
     start_steps: int
+    images: int
     steps: int
     looks: tuple[int, ...]
     arms: tuple[str, ...]
@@ -56,25 +71,25 @@ class Hop:
         return f"{self.first}_{self.second}"
 
 
-NAIVE = "naive"
-LOW_RATE = {"base_lr": 2e-4, "warmup": 0.16, "layer_decay": 0.9, "patch_embed_multiplier": 0.2}
-FULL = {**HEADS, "heads_first": {}}
-LORA = {**HEADS, "heads_first": {}, "strategy": {"name": "LoRA"}}
-EXPLORA = {**HEADS, "heads_first": {}, "strategy": {"name": "ExPLoRA"}}
+LORA = {"strategy": {"name": "LoRA"}, "base_lr": ADAPTER_RATE}
+EXPLORA = {"strategy": {"name": "ExPLoRA"}, "base_lr": ADAPTER_RATE}
 
 ARMS = {
-    NAIVE: Arm("naive: all at once, from-scratch settings", "naive", HEADS),
-    "full": Arm("full, heads first", "full", FULL),
-    "full_anchor": Arm("full, heads first, anchored", "full", {**FULL, "anchor": {}}),
-    "lora": Arm("LoRA, heads first", "LoRA", LORA),
-    "lora_anchor": Arm("LoRA, heads first, anchored", "LoRA", {**LORA, "anchor": {}}),
-    "explora": Arm("ExPLoRA, heads first", "ExPLoRA", EXPLORA),
-    "explora_anchor": Arm("ExPLoRA, heads first, anchored", "ExPLoRA", {**EXPLORA, "anchor": {}}),
-    "full_low": Arm("full, heads first, the long recipe's rate", "full, low rate", {**FULL, **LOW_RATE}),
+    "naive": Arm("naive: all at once, the settings from scratch", "naive", False, {}),
+    "full": Arm("full, heads first", "full", True, {}),
+    "full_anchor": Arm("full, heads first, anchored", "full", True, {"anchor": {}}),
+    "lora": Arm("LoRA, heads first", "LoRA", True, LORA),
+    "lora_anchor": Arm("LoRA, heads first, anchored", "LoRA", True, {**LORA, "anchor": {}}),
+    "explora": Arm("ExPLoRA, heads first", "ExPLoRA", True, EXPLORA),
+    "explora_anchor": Arm("ExPLoRA, heads first, anchored", "ExPLoRA", True, {**EXPLORA, "anchor": {}}),
+    "full_at_once": Arm("full, all at once, the rate of weights", "full, at once", True, {"heads_first": None}),
+    "heads_first_alone": Arm("heads first, else from scratch", "heads first alone", False, {"heads_first": {}}),
 }
-DEFAULT = "lora"
 
-HOPS = (Hop("hippocampus", "histology", 600, 200, (50, 100, 150), tuple(ARMS)),)
+HOPS = (
+    Hop("hippocampus", "histology", 400, 720, 225, (50, 100), tuple(ARMS)),
+    Hop("histology", "hippocampus", 300, 480, 150, (50, 100), ("naive", "full", "lora", "explora")),
+)
 
 
 def start(hop: Hop, seed: int) -> Training:
@@ -84,6 +99,5 @@ def start(hop: Hop, seed: int) -> Training:
 
 def continued(hop: Hop, arm: str, seed: int) -> Training:
     """One way to continue on B."""
-    return Training(
-        hop.second, hop.steps, seed, ARMS[arm].settings, (hop.first, hop.second), hop.looks, start(hop, seed)
-    )
+    settings = ARMS[arm].settings(hop.images, hop.steps)
+    return Training(hop.second, hop.steps, seed, settings, (hop.first, hop.second), hop.looks, start(hop, seed))

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from medino.core import whole_file
 from medino.tracking.figures.style import RULES, look
 from tests.benchmarks.adaptation_arms import ARMS, DEFAULT, NAIVE, Hop, continued, start
+from tests.benchmarks.adaptation_cost import Cost, cost_table
 from tests.benchmarks.adaptation_runs import BATCH, PROBES, SIDE, Result
 from tests.benchmarks.paired import EPISODES, Difference, Outcomes, accuracy, difference
 from tests.benchmarks.real_images import SETS
@@ -54,11 +55,11 @@ class Measured:
         return [one.outcomes(self.hop.steps if step is None else step, images, probe, shots) for one in self.arms[arm]]
 
 
-def write_page(page: Path, hops: Sequence[Hop], seeds: Sequence[int], work: Path) -> None:
+def write_page(page: Path, hops: Sequence[Hop], seeds: Sequence[int], work: Path, costs: dict[str, Cost]) -> None:
     """Write the measured part of the page between its marks; what stands around it is kept."""
     head, rest = page.read_text(encoding="utf-8").split(BEGIN)
     tail = rest.split(END)[1]
-    parts = [_opening(seeds), *(_section(Measured.read(hop, seeds, work), seeds) for hop in hops)]
+    parts = [_opening(seeds), *(_section(Measured.read(hop, seeds, work)) for hop in hops), _costs(costs)]
     text = "\n\n".join(parts)
     with whole_file(page) as temporary:
         temporary.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
@@ -74,7 +75,7 @@ def _opening(seeds: Sequence[int]) -> str:
     )
 
 
-def _section(measured: Measured, seeds: Sequence[int]) -> str:
+def _section(measured: Measured) -> str:
     hop = measured.hop
     first, second = SETS[hop.first], SETS[hop.second]
     probe, shots = HEADLINE
@@ -99,6 +100,13 @@ def _section(measured: Measured, seeds: Sequence[int]) -> str:
             _all_probes(measured),
             _verdict(measured),
         ]
+    )
+
+
+def _costs(costs: dict[str, Cost]) -> str:
+    return (
+        "### Memory and time\n\nOne step of ViT-S/14, 224 px, ten crops, 8 images, float32, one CPU core; measured, "
+        f"each in a process of its own.\n\n{cost_table(costs)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from medino.data.workers import Workers
 from medino.features import embed
 from medino.models import VisionTransformer, load_backbone, merge_lora
 from medino.probes import FewShotStudy
-from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
+from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData, Watch
 from tests.benchmarks.paired import EPISODES, Outcomes, outcomes
 from tests.benchmarks.real_images import SETS, cohort, halves
 from tests.benchmarks.training import train
@@ -27,12 +28,12 @@ from tests.benchmarks.training import train
 PROBES = ("knn", "nearest_mean", "logistic")
 """The first is that of the curves."""
 
-BATCH, SIDE, SOURCE_SIDE = 32, 48, 96
+BATCH, SIDE, SOURCE_SIDE, WIDTH = 32, 48, 96, 128
 FROM_SCRATCH: dict[str, Any] = {
     **SMALL_SCALE,
     "backbone_settings": {
         **SMALL_SCALE["backbone_settings"],
-        **{"embed_dim": 128, "depth": 4, "num_heads": 4, "patch_size": 12, "image_size": SIDE},
+        **{"embed_dim": WIDTH, "depth": 4, "num_heads": 4, "patch_size": 12, "image_size": SIDE},
     },
 }
 """Small enough for a training in a minute or two on one core: 4 x 4 patches."""
@@ -148,8 +149,12 @@ def do(training: Training, work: Path) -> Training:
         return training
     torch.set_num_threads(1)
     run = training.folder(work)
+    # What a training that was stopped has left: it is a matter of minutes, and starts anew.
+    shutil.rmtree(run.path, ignore_errors=True)
     start = {} if training.after is None else {"weights": str(training.after.folder(work).backbone)}
     module = DINOv2(**{**training.settings, **start}, seed=training.seed, checkpoint_every_n_steps=10**9)
+    # No arm is stopped early, not even where it collapses.
+    watch = Watch(rank_share=0.0, least_information=0.0, every_n_steps=training.steps)
     looks = Looks(training.looks, training.measured, work)
     if 0 in training.looks:
         looks.measure(0, module.core.teacher.backbone)
@@ -162,7 +167,7 @@ def do(training: Training, work: Path) -> Training:
         num_local_crops=4,
         seed=training.seed,
     )
-    seconds = train(module, data, run.path, training.steps, f"{training.images}, seed {training.seed}", [looks])
+    seconds = train(module, data, run.path, training.steps, f"{training.images}, seed {training.seed}", [looks, watch])
     if module.next_step < training.steps:
         raise InputError(f"stopped at step {module.next_step} of {training.steps}; the same command goes on")
     looks.measure(training.steps, load_backbone(run.backbone))
