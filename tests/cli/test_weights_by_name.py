@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from scattered_backbones import SMALL, scattered
 
 from medino.cli.main import main
-from medino.cli.settling import Plan, Settled, settle_start
-from medino.core import InputError
+from medino.cli.settling import Plan, Settled, settle_start, settle_training
+from medino.core import InputError, torch_generator
 from medino.data import scan
 from medino.features import EvaluationTransform, FeatureTable
-from medino.models import KNOWN_WEIGHTS, KnownFile, KnownWeights, known_path, load_backbone
+from medino.models import KNOWN_WEIGHTS, KnownFile, KnownWeights, ProjectionHead, known_path, load_backbone
 from medino.segmentation import Segmentation
 from medino.ssl import DINOv2
 
@@ -123,3 +123,14 @@ def test_adapt_starts_from_a_name_and_says_what_it_adds(weights: Path, tmp_path:
         settle_start(Settled(), Plan(heads="rad-dino"))
     with pytest.raises(InputError, match=r"file .*none.pth does not exist"):
         settle_start(Settled(), Plan(weights="tiny-one", heads=str(tmp_path / "none.pth")))
+
+
+def test_adapt_takes_the_widths_of_heads_from_their_file(weights: Path, tmp_path: Path) -> None:
+    head = ProjectionHead(32, 7, hidden_dim=10, bottleneck_dim=5, layers=2, generator=torch_generator(0, "published"))
+    save_file(head.state_dict(), tmp_path / "dino_head.safetensors")
+    settled, plan = Settled(), Plan(weights="tiny-one", heads=str(tmp_path / "dino_head.safetensors"))
+    config, start = settle_start(settled, plan)
+    _, module = settle_training(settled, plan, start, config, {"batch_size": 8}, images=100, steps=100)
+    assert not [choice.name for choice in settled.choices if choice.name in ("prototypes", "head_hidden_dim")]
+    trained = DINOv2(weights="tiny-one", backbone_settings={"mask_token": True}, **module).core.student.dino_head
+    assert torch.equal(trained.last_layer.weight_v, head.last_layer.weight_v)
