@@ -17,7 +17,7 @@ from medino.ssl.centering import Center, sinkhorn_knopp
 from medino.ssl.checkpointing import is_trial, steps_done
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.distributed import all_processes_agree
-from medino.ssl.monitors.collapse import LEAST_INFORMATION, PATIENCE, RANK_SHARE, CollapseDetector
+from medino.ssl.monitors.collapse import LEAST_INFORMATION, LEAST_USE, PATIENCE, RANK_SHARE, CollapseDetector
 from medino.ssl.monitors.measures import (
     linear_cka,
     mean_cosine,
@@ -69,6 +69,7 @@ class Watch(Callback):
         images: of the fixed sample, drawn from the training images; 0.6 MB of memory each at 224 pixels.
         rank_share: the run has collapsed where RankMe is below this share of its highest value so far, ...
         least_information: or the prototypes tell less than this of an image, nats, ...
+        least_use: or fewer prototypes than this share of those that could be are some image's first choice, ...
         patience: in this many checks in a row.
 
     Raises:
@@ -83,6 +84,7 @@ class Watch(Callback):
         images: int = IMAGES,
         rank_share: float = RANK_SHARE,
         least_information: float = LEAST_INFORMATION,
+        least_use: float = LEAST_USE,
         patience: int = PATIENCE,
     ) -> None:
         if images < 2 or (every_n_steps is not None and every_n_steps < 1):
@@ -90,7 +92,7 @@ class Watch(Callback):
         self.probe_path, self.study_paths = probe, study or []
         self.every_n_steps = every_n_steps
         self.images = images
-        self.detector = CollapseDetector(rank_share, least_information, patience)
+        self.detector = CollapseDetector(rank_share, least_information, least_use, patience)
         self.probe: Probe | None = None
         self.start_features: torch.Tensor | None = None
         self.start_score: float | None = None
@@ -209,8 +211,12 @@ class Watch(Callback):
             if trainer.is_global_zero:
                 path = RunFolder(Path(trainer.default_root_dir)).best_backbone
                 save_backbone(merge_lora(module.core.teacher.backbone), path, self.best)
+        possible = min(len(self._sample.rows) if self._sample else 0, module.hparams["prototypes"])
         reason = self.detector.update(
-            values["rankme"], values["prototype_information"], steps / max(trainer.max_steps, 1)
+            values["rankme"],
+            values["prototype_information"],
+            values["prototypes_used"] / max(possible, 1),
+            steps / max(trainer.max_steps, 1),
         )
         # Rounding on different machines must not let one process go on alone.
         if not all_processes_agree(reason is None, module.device):
@@ -254,8 +260,8 @@ class Watch(Callback):
     def _begin(self) -> None:
         """Forget what an earlier run of the same object has seen."""
         self.start_features, self.start_score, self.best = None, None, None
-        detector = self.detector
-        self.detector = CollapseDetector(detector.rank_share, detector.least_information, detector.patience)
+        old = self.detector
+        self.detector = CollapseDetector(old.rank_share, old.least_information, old.least_use, old.patience)
 
     def _best_in_words(self) -> str:
         if self.best is None:
