@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medino.cli.reading_options import add_reading_options, chosen_workers
 from medino.core import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def configure(parser: ArgumentParser) -> None:
         help="for folders: file with the secret that file names are hashed with, made if it is not there [drawn and "
         "forgotten: names differ from run to run]",
     )
+    add_reading_options(parser)
 
 
 def run(config: Namespace) -> None:
@@ -47,7 +49,9 @@ def run(config: Namespace) -> None:
     manifest = _manifest(config)
     manifest.check_roots()
     try:
-        records = convert(manifest, folder, resample=config.resample, deskew=config.deskew)
+        records = convert(
+            manifest, folder, resample=config.resample, deskew=config.deskew, workers=chosen_workers(config)
+        )
     except OSError as error:
         raise InputError(f"the output {folder} can't be written ({error.strerror}); give another by -o") from error
     _show(records)
@@ -62,7 +66,7 @@ def _manifest(config: Namespace) -> "Manifest":
 
     manifests = [path for path in config.paths if Path(path).suffix == ".parquet"]
     if not manifests:
-        return scan(config.paths, key=config.key, ignore=[config.output])
+        return scan(config.paths, key=config.key, ignore=[config.output], workers=chosen_workers(config))
     if len(config.paths) > 1:
         raise InputError("a manifest is converted alone; give it without other paths, or give folders")
     if config.key is not None:

@@ -219,3 +219,20 @@ def test_what_can_not_be_used_is_said_in_one_line(tmp_path: Path, capsys: pytest
         shown = capsys.readouterr().err
         assert shown.startswith("medino: error: ") or "error" in shown
         assert len(shown.strip().splitlines()) == 1
+
+
+def test_a_slice_that_takes_too_long_costs_its_volume_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "cohort.parquet"
+    assert main(["scan", str(_series(tmp_path / "series")), "-o", str(manifest), "--workers", "1"]) == 0
+    command = ["convert", str(manifest), "-o", str(tmp_path / "out"), "--workers", "2"]
+    assert main([*command, "--time_limit", "0.000001"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    reasons = [str(record["reason"]) for record in _table(tmp_path / "out")]
+    assert len(reasons) == 2
+    assert all(reason.startswith("slice 1 of 4: reading it takes longer than the 1e-06 s") for reason in reasons)
+    assert _written(tmp_path / "out") == []
+    # With the usual limits the same volumes are there.
+    assert main(command) == 0
+    assert len(_written(tmp_path / "out")) == 2

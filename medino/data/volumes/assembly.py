@@ -1,10 +1,14 @@
 """The slices of a volume, decoded and put together."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from medino.core import UnreadableImageError
 from medino.data.manifest import Manifest
 from medino.data.readers import read_pixels
+from medino.data.schema import Sample
+from medino.data.source import Source
 from medino.data.volumes.find import Volume
 from medino.data.volumes.grid import Grid, affine_of, on_even_grid, upright
 
@@ -37,14 +41,32 @@ def why_not(manifest: Manifest, volume: Volume, resample: bool) -> str | None:
     return "; ".join(reasons) or None
 
 
+Slice = tuple[np.ndarray, tuple[float, float]]
+"""The values of a slice, (H, W) float32, and the range of values that its stored bits can express."""
+
+
+def decode_slice(task: tuple[Source, Sample]) -> Slice:
+    """Decode one slice, by its file and its row of the manifest.
+
+    Raises:
+        UnreadableImageError: it can't be decoded, or is of another size than the manifest says.
+    """
+    source, sample = task
+    pixels = read_pixels(source, sample)
+    if tuple(pixels.values.shape) != (1, sample.rows, sample.columns):
+        raise UnreadableImageError("a slice is not of the size that the manifest says")
+    return pixels.values[0].numpy(), pixels.full_range
+
+
 def assemble(
-    manifest: Manifest, volume: Volume, *, resample: bool = False, deskew: bool = False
+    manifest: Manifest, volume: Volume, slices: Iterable[Slice | str], *, resample: bool = False, deskew: bool = False
 ) -> tuple[Grid, tuple[float, float]]:
-    """Decode a volume's slices.
+    """Put a volume's slices together.
 
     Args:
         manifest: where its rows are.
         volume: one for which `why_not` says nothing.
+        slices: what became of `decode_slice` for each of its rows: a slice, or the reason why there is none.
         resample: interpolate slices of uneven distances to an even grid.
         deskew: undo the shear of a gantry tilt.
 
@@ -52,7 +74,7 @@ def assemble(
         The grid, and the range of values that the stored bits can express.
 
     Raises:
-        UnreadableImageError: a slice can't be decoded, or is of another size than the manifest says.
+        UnreadableImageError: a slice could not be decoded.
         InputError: a gap is too wide to be filled.
     """
     found, first = volume.arrangement, manifest.sample(int(volume.rows[0]))
@@ -60,12 +82,11 @@ def assemble(
         raise ValueError("only volumes that can be put together are decoded: ask why_not first")
     values = np.empty((first.columns, first.rows, len(volume.rows)), dtype=np.float32)
     low, high = np.inf, -np.inf
-    for index, row in enumerate(volume.rows):
-        pixels = read_pixels(manifest.source(int(row)), manifest.sample(int(row)))
-        if tuple(pixels.values.shape) != (1, first.rows, first.columns):
-            raise UnreadableImageError("a slice is not of the size that the manifest says")
-        values[..., index] = pixels.values[0].numpy().T
-        low, high = min(low, pixels.full_range[0]), max(high, pixels.full_range[1])
+    for index, one in enumerate(slices):
+        if isinstance(one, str):
+            raise UnreadableImageError(f"slice {index + 1} of {len(volume.rows)}: {one}")
+        values[..., index] = one[0].T
+        low, high = min(low, one[1][0]), max(high, one[1][1])
     origin, step = found.origin, found.step
     if not found.even and resample:
         origin = found.first

@@ -1,17 +1,22 @@
 """All volumes of a manifest to NIfTI files, with a table of what was written, what was not, and why."""
 
+from collections import deque
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from medino.core import InputError, UnreadableImageError, column, optional, schema_of, track, write_json, write_table
+from medino.core import InputError, UnreadableImageError, column, optional, schema_of, write_json, write_table
 from medino.data.manifest import Manifest
-from medino.data.volumes.assembly import assemble, why_not
+from medino.data.volumes.assembly import Slice, assemble, decode_slice, why_not
 from medino.data.volumes.find import Volume, find_volumes
 from medino.data.volumes.nifti_file import write_nifti
+from medino.data.workers import Workers, read_all
 
 VOLUMES_VERSION = 1
 """Schema version of the table of volumes and of the JSON file beside each."""
@@ -45,7 +50,12 @@ class VolumeRecord:
 
 
 def convert(
-    manifest: Manifest, folder: str | Path, *, resample: bool = False, deskew: bool = False
+    manifest: Manifest,
+    folder: str | Path,
+    *,
+    resample: bool = False,
+    deskew: bool = False,
+    workers: int | Workers = 1,
 ) -> list[VolumeRecord]:
     """Write each sound volume as `SERIES-NUMBER.nii.gz` with a JSON file of its facts beside it, and the table of all.
 
@@ -56,6 +66,7 @@ def convert(
             affine places their slices.
         deskew: undo the shear of a gantry tilt by interpolation; otherwise the affine is sheared, which is exact, but
             which some programs refuse.
+        workers: who decodes; the volumes are the same. A slice that takes more than a file may costs its volume alone.
 
     Returns:
         What became of each volume, and of the images of each series whose place is not known.
@@ -64,25 +75,33 @@ def convert(
     volumes = find_volumes(manifest)
     counts: dict[str, int] = {}
     records = []
-    for volume in track(volumes, "converting"):
-        number = counts[volume.series] = counts.get(volume.series, 0) + 1
-        # 64 bits of the keyed hash: enough that no two of a million series share a name.
-        name = f"{volume.series[:16]}-{number}"
-        records.append(_converted(manifest, volume, folder / f"{name}.nii.gz", resample, deskew))
+    reasons = [why_not(manifest, volume, resample) for volume in volumes]
+    rows = [int(row) for volume, why in zip(volumes, reasons, strict=True) if why is None for row in volume.rows]
+    tasks = ((manifest.source(row), manifest.sample(row)) for row in rows)
+    with closing(read_all(decode_slice, tasks, workers, "converting slices", total=len(rows))) as slices:
+        for volume, why in zip(volumes, reasons, strict=True):
+            number = counts[volume.series] = counts.get(volume.series, 0) + 1
+            # 64 bits of the keyed hash: enough that no two of a million series share a name.
+            path = folder / f"{volume.series[:16]}-{number}.nii.gz"
+            if why is not None:
+                records.append(replace(_record(manifest, volume), reason=why))
+                continue
+            own = islice(slices, len(volume.rows))
+            records.append(_converted(manifest, volume, own, path, resample, deskew))
+            deque(own, maxlen=0)  # what was left of a volume that could not be put together
     records += _unplaced(manifest, volumes)
     table = pa.Table.from_pylist([vars(record) for record in records], schema=schema_of(VolumeRecord))
     write_table(folder / TABLE_NAME, table, "volumes", VOLUMES_VERSION, {})
     return records
 
 
-def _converted(manifest: Manifest, volume: Volume, path: Path, resample: bool, deskew: bool) -> VolumeRecord:
+def _converted(
+    manifest: Manifest, volume: Volume, slices: Iterable[Slice | str], path: Path, resample: bool, deskew: bool
+) -> VolumeRecord:
     """Write one volume if it can be."""
     record = _record(manifest, volume)
-    reason = why_not(manifest, volume, resample)
-    if reason is not None:
-        return replace(record, reason=reason)
     try:
-        grid, full_range = assemble(manifest, volume, resample=resample, deskew=deskew)
+        grid, full_range = assemble(manifest, volume, slices, resample=resample, deskew=deskew)
     except (UnreadableImageError, InputError) as error:
         return replace(record, reason=str(error))
     found = volume.arrangement
