@@ -20,6 +20,7 @@ PLACES = {
     "step": ("training_step",),
     "checkpoint": ("save_checkpoint", "checkpointing.py"),
     "validation": ("validation_step",),
+    "watch": ("on_train_batch_end", "watch.py"),
     "end": ("on_train_end", "recorder.py"),
 }
 """Function, and the file that it is in where its name alone would not do."""

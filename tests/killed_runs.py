@@ -77,6 +77,17 @@ CASES = {
     "full": Case(),
     "sinkhorn": Case({"centering": "sinkhorn_knopp", "separate_ibot_head": True}, data={"num_workers": 1}),
     "lora": Case({"strategy": {"class_path": "medino.ssl.LoRA", "init_args": {"rank": 2}}}),
+    "all": Case(
+        {
+            "strategy": {"class_path": "medino.ssl.LoRA", "init_args": {"rank": 2}},
+            "heads_first": {"class_path": "medino.ssl.HeadsFirst", "init_args": {"window": 0.1, "at_most": 0.4}},
+            "anchor": {"class_path": "medino.ssl.Anchor"},
+            "centering": "sinkhorn_knopp",
+            "sinkhorn_queue": 16,
+            "koleo_queue": 8,
+        },
+        places=("step", "checkpoint", "watch", "end"),
+    ),
     "segmentation": Case(places=("step", "checkpoint", "validation"), base=SEGMENTATION),
 }
 

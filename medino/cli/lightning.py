@@ -187,11 +187,14 @@ class MedinoCLI(LightningCLI):
                 raise
             words = f"{stopped}; to go on, give the same command with --ckpt_path {LAST}"
             raise InterruptedRunError(words, stopped.number) from stopped
-        except OSError as error:
-            if error.errno not in DISK_FULL:
+        except (InputError, OSError) as error:
+            full = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(full, OSError) or full.errno not in DISK_FULL:
                 raise
-            problem = f"the run can't write ({error.strerror}: {error.filename or self.run_folder.path})"
-            raise TrainingStoppedError(f"{problem}; {kept_in_words(self.run_folder)}; free some space") from error
+            raise TrainingStoppedError(
+                f"the run can't write to {self.run_folder.path} ({full.strerror}); {kept_in_words(self.run_folder)}; "
+                f"free some space, then give the same command with --ckpt_path {LAST}"
+            ) from error
         except RuntimeError as error:
             if "Error(s) in loading state_dict" not in str(error):
                 raise

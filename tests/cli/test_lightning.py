@@ -1,6 +1,7 @@
 """`medino fit`, `validate`, `test` and `predict`: one run folder, resumed where it stopped, and errors in one line."""
 
 import csv
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 import yaml
 
 from medino.cli.main import main
-from medino.core import RunFolder, read_provenance
+from medino.core import InputError, RunFolder, read_provenance
 from medino.data import assign_splits, scan, write_phantom
 from medino.models import backbone_fingerprint, load_backbone
 from medino.probes import of_kind, read_evidence
-from medino.tracking import read_metrics
+from medino.tracking import RunMetricsLogger, read_metrics
 
 PLANTED = "Quillfeather"
 """A person's name in the folder that all data lies in."""
@@ -167,6 +168,28 @@ def test_of_a_finished_run_nothing_is_left_to_do(
     assert "its 3 steps are done, nothing is left to do (to train on, raise trainer.max_steps)" in out
     assert err == ""
     assert {path: path.read_bytes() for path in pretrained.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("raised", [OSError, InputError])
+def test_where_metrics_find_no_room_the_last_checkpoint_is_named(
+    raised: type[Exception],
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(logger: RunMetricsLogger) -> None:
+        if list((tmp_path / "run").rglob("*.ckpt")):
+            no_room = OSError(errno.ENOSPC, "No space left on device")
+            if raised is OSError:
+                raise no_room
+            raise InputError("no room") from no_room
+
+    monkeypatch.setattr(RunMetricsLogger, "save", full)
+    assert main(words("fit", folder / "pretraining.yaml", tmp_path / "run")) == 1
+    said = capsys.readouterr().err
+    assert "(No space left on device); the last good checkpoint is kept (step-00000002.ckpt); free some space" in said
+    assert "Traceback" not in said
 
 
 def test_a_longer_segmentation_goes_on_in_the_same_table(folder: Path, tmp_path: Path) -> None:

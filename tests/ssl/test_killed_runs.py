@@ -26,9 +26,13 @@ def soak(*words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_run_killed_at_a_random_point_ends_as_the_run_never_stopped(seed: int) -> None:
-    soak("--kills", "1", "--seed", str(seed))
+@pytest.mark.parametrize(
+    ("case", "seed"),
+    [("full", 0), ("sinkhorn", 1), ("all", 5), ("segmentation", 6)],
+    ids=["in a checkpoint", "in a step", "while it is watched", "in validation"],
+)
+def test_a_run_killed_at_a_random_point_ends_as_the_run_never_stopped(case: str, seed: int) -> None:
+    soak("--kills", "1", "--case", case, "--seed", str(seed))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
