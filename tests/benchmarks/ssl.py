@@ -39,8 +39,8 @@ the other, subset drop path, full scores, eager. It gives the golden numbers (`t
 so does medino's step. Both start from the same weights and take the same batches: {images} images, 2 crops of {large}
 px and {small_crops} of {small} px, drop path {drop_path}, {prototypes:,} prototypes, the recipe's masks. Each side runs
 in a process of its own and takes its steps in turns with the others; the first turn is not counted. Speed is the ratio
-of the median seconds of a step. Memory is the peak of the process (`ru_maxrss`; on a GPU the allocator's peak) less what
-the process held before the networks were made; weights, gradients and optimiser are in it.
+of the median seconds of a step. Memory is the peak of the process (`ru_maxrss`; on a GPU the allocator's peak) less
+what the process held before the networks were made; weights, gradients and optimiser are in it.
 
 {table}
 
