@@ -48,10 +48,15 @@ def all_reduce_max(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Average over all processes, in place, the gradients of the parameters that have one; all must have the same."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not in_process_group() or not gradients:
+    """Average over all processes, in place, the gradients of the parameters that learn; none counts as zero."""
+    if not in_process_group():
         return
+    gradients = []
+    for parameter in parameters:
+        if parameter.requires_grad:
+            # All processes must bring the same: where none of a process's crops is masked, its mask token has none.
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            gradients.append(parameter.grad)
     # One collective for all of them.
     averaged = all_reduce_mean(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, part in zip(gradients, averaged.split([gradient.numel() for gradient in gradients]), strict=True):

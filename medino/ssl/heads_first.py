@@ -27,8 +27,8 @@ class HeadsFirst:
     don't count, as little is learnt in them. The learning rate of the backbone then rises linearly, over `ramp`, to
     the schedule's.
 
-    A held backbone has no drop path, and only the masked global crops have a backward pass, for the mask token's
-    sake: through the activations of the blocks, without gradients of weights.
+    A held backbone has no drop path, and KoLeo moves nothing in it. Only the masked global crops have a backward pass,
+    for the mask token's sake: through the activations of the blocks, without gradients of weights.
 
     Attributes:
         window: share of the run.

@@ -338,8 +338,8 @@ class DINOv2(pl.LightningModule):
                 with self._without_gradient_exchange() if is_held or not is_last else nullcontext():
                     self.manual_backward(losses.total / len(batches))
                 parts.append(losses)
-        if is_held:
-            average_gradients(self.core.student.parameters())
+            if is_held:
+                average_gradients(self.core.student.parameters())
         return of_whole_step(parts)
 
     def _without_gradient_exchange(self) -> AbstractContextManager[None]:

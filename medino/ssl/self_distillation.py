@@ -154,7 +154,11 @@ class SelfDistillation(nn.Module):
         terms = {name: parts[name].sum() for name in CROSS_ENTROPIES if name in parts}
         added = {}
         if masks is not None:
-            added["koleo"] = self.weights["koleo"] * self._koleo(student_tokens[0].class_token, batch.sample_ids)
+            class_token = student_tokens[0].class_token
+            # A held backbone has nothing to spread. Its tokens have gradients where a crop is masked, which not every
+            # process has, and the others would wait for its part.
+            class_token = class_token.detach() if backbone_is_held else class_token
+            added["koleo"] = self.weights["koleo"] * self._koleo(class_token, batch.sample_ids)
         if self.anchoring is not None:
             added |= (
                 self.anchoring.at_rest(total)
