@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,20 @@ from worker_tasks import chatter, dies_the_first_time, half, half_or_end, proces
 from medino.core import InputError
 from medino.data.workers import Limits, Workers, read_all
 
-LIMITS = Limits(seconds=3.0, megabytes=256)
+LIMITS = Limits(seconds=120.0, megabytes=256)
+"""Time enough on any machine; what never ends gets less, as it takes all that it may."""
+
+ENDLESS, ENDLESS_LIMITS = "endless loop in C", Limits(seconds=3.0, megabytes=256)
+
+PATIENCE = 120.0
+"""Seconds after which what should have happened never will."""
 
 ENDS = {
     "killed": "most likely for want of memory",
     "segmentation fault": "crashed on this file (segmentation fault)",
     "abort": "crashed on this file (abort)",
     "exit": "left its process on this file (exit code 3)",
-    "endless loop in C": "longer than the 3 s that a file may take (--time_limit)",
+    ENDLESS: "longer than the 3 s that a file may take (--time_limit)",
     "memory": "more than the 256 MB of memory that a file may take (--memory_limit)",
     "memory, bit by bit": "more than the 256 MB of memory",
     "memory in C": "crashed on this file (segmentation fault)",
@@ -32,7 +38,8 @@ ENDS = {
 
 
 def answers_to(tasks: Sequence[int | str], processes: int) -> list[object]:
-    return list(read_all(half_or_end, tasks, Workers(processes, LIMITS), "reading"))
+    limits = ENDLESS_LIMITS if ENDLESS in tasks else LIMITS
+    return list(read_all(half_or_end, tasks, Workers(processes, limits), "reading"))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -119,12 +126,17 @@ def alive(process: int) -> bool:
         return False
 
 
+def in_time(condition: Callable[[], bool]) -> bool:
+    """Whether a condition comes true before anybody's patience ends."""
+    deadline = time.monotonic() + PATIENCE
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return met
+
+
 def gone(processes: set[int]) -> bool:
-    """Whether all of them end, given some seconds."""
-    deadline = time.monotonic() + 20
-    while any(map(alive, processes)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(map(alive, processes))
+    """Whether all of them end."""
+    return in_time(lambda: not any(map(alive, processes)))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
@@ -141,9 +153,9 @@ sys.path.insert(0, sys.argv[1])
 from worker_tasks import half_or_end, process_of
 from medino.data.workers import Limits, Workers, read_all
 answers = read_all(process_of, itertools.chain(range(400)), 2, "reading")
-print(*{next(answers) for _ in range(400)}, flush=True)
 try:
-    list(read_all(half_or_end, ["endless loop in C"] * 4, Workers(2, Limits(seconds=10.0)), "reading"))
+    print(*{next(answers) for _ in range(400)}, flush=True)
+    list(read_all(half_or_end, ["endless loop in C"] * 8, Workers(2, Limits(seconds=10.0)), "reading"))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -160,11 +172,12 @@ def test_an_interrupted_reading_leaves_no_process_and_no_traceback(by: signal.Si
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.readline()
-        time.sleep(0.5)
+        # The nursery, two workers of the first reading and one of the second, each with its keeper.
+        begun = in_time(lambda: len(processes_below(child.pid)) >= 7)
         children = processes_below(child.pid)
-        assert children
         os.killpg(child.pid, by)
-        assert child.wait(20) == (130 if by == signal.SIGINT else -signal.SIGKILL)
+        assert begun
+        assert child.wait(PATIENCE) == (130 if by == signal.SIGINT else -signal.SIGKILL)
         told = child.stderr.read()
         assert "Traceback" not in told
         assert "KeyboardInterrupt" not in told
