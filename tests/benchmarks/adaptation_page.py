@@ -2,11 +2,10 @@
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -16,13 +15,13 @@ from medino.core import whole_file
 from medino.tracking.figures.style import RULES, look
 from tests.benchmarks.adaptation_arms import ARMS, DEFAULT, NAIVE, Hop, continued, start
 from tests.benchmarks.adaptation_cost import Cost, cost_table
-from tests.benchmarks.adaptation_runs import BATCH, PROBES, SIDE, Result
-from tests.benchmarks.paired import EPISODES, Difference, Outcomes, accuracy, difference
+from tests.benchmarks.adaptation_runs import BATCH, PROBES, SIDE, WIDTH, Result
+from tests.benchmarks.paired import EPISODES, Difference, Outcomes, accuracy, difference, together
 from tests.benchmarks.real_images import SETS
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-HEADLINE = ("knn", 20)
-"""The probe and the shots of the first table and the curves: others report forgetting by k-NN, too (dinov2 #204)."""
+Probe = tuple[str, int]
+"""Name and labelled images a class."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,35 @@ class Measured:
             {arm: [Result.read(continued(hop, arm, seed), work) for seed in seeds] for arm in hop.arms},
         )
 
-    def untrained(self, images: str, probe: str, shots: int) -> list[Outcomes]:
-        """Before the start was trained."""
-        return [one.outcomes(0, images, probe, shots) for one in self.starts]
+    @property
+    def probes(self) -> list[Probe]:
+        """All probes at all numbers of shots that both sets have."""
+        shots = [number for number in SETS[self.hop.first].shots if number in SETS[self.hop.second].shots]
+        return [(probe, number) for probe in PROBES for number in shots]
 
-    def before(self, images: str, probe: str, shots: int) -> list[Outcomes]:
-        """Of the start."""
-        return [one.outcomes(self.hop.start_steps, images, probe, shots) for one in self.starts]
+    def untrained(self, images: str, probes: Sequence[Probe]) -> list[Outcomes]:
+        """Before the start was trained, seed by seed, all `probes` together."""
+        return [_outcomes(one, 0, images, probes) for one in self.starts]
 
-    def after(self, arm: str, images: str, probe: str, shots: int, step: int | None = None) -> list[Outcomes]:
-        """After the last step of an arm, or after another."""
-        return [one.outcomes(self.hop.steps if step is None else step, images, probe, shots) for one in self.arms[arm]]
+    def before(self, images: str, probes: Sequence[Probe]) -> list[Outcomes]:
+        """The same of the start."""
+        return [_outcomes(one, self.hop.start_steps, images, probes) for one in self.starts]
+
+    def after(self, arm: str, images: str, probes: Sequence[Probe], step: int | None = None) -> list[Outcomes]:
+        """The same after the last step of an arm, or after another."""
+        return [_outcomes(one, step or self.hop.steps, images, probes) for one in self.arms[arm]]
+
+    def to_start(self, arm: str, images: str, probes: Sequence[Probe]) -> Difference:
+        """What an arm gained or lost."""
+        return difference(self.after(arm, images, probes), self.before(images, probes))
+
+    def to_naive(self, arm: str, images: str, probes: Sequence[Probe]) -> Difference:
+        """How much better an arm is than naive."""
+        return difference(self.after(arm, images, probes), self.after(NAIVE, images, probes))
+
+
+def _outcomes(result: Result, step: int, images: str, probes: Sequence[Probe]) -> Outcomes:
+    return together([result.outcomes(step, images, probe, shots) for probe, shots in probes])
 
 
 def write_page(page: Path, hops: Sequence[Hop], seeds: Sequence[int], work: Path, costs: dict[str, Cost]) -> None:
@@ -69,38 +86,31 @@ def write_page(page: Path, hops: Sequence[Hop], seeds: Sequence[int], work: Path
 def _opening(seeds: Sequence[int]) -> str:
     return (
         f"Made by `make bench-adaptation` on {os.cpu_count()} CPU cores, {platform.machine()}, torch "
-        f"{torch.__version__}: a backbone 128 wide, 4 blocks, patch 12, {SIDE} px, {BATCH} images a step, {len(seeds)} "
-        f"seeds, {EPISODES} support sets. Balanced accuracy on patients that no training saw; an interval resamples "
-        "them, the same resamples for all arms and seeds."
+        f"{torch.__version__}: a backbone {WIDTH} wide, 4 blocks, patch 12, {SIDE} px, {BATCH} images a step, "
+        f"{len(seeds)} seeds, {EPISODES} support sets. Balanced accuracy on patients that no training saw; an interval "
+        "resamples them, the same resamples for all arms and seeds."
     )
 
 
 def _section(measured: Measured) -> str:
-    hop = measured.hop
+    hop, probes = measured.hop, measured.probes
     first, second = SETS[hop.first], SETS[hop.second]
-    probe, shots = HEADLINE
-    sizes = {name: measured.before(name, probe, shots)[0].test_patients for name in (hop.first, hop.second)}
-    gained = difference(measured.before(hop.first, probe, shots), measured.untrained(hop.first, probe, shots))
-    lost = difference(measured.after(NAIVE, hop.first, probe, shots), measured.before(hop.first, probe, shots))
-    power = (
-        "Naive loses on A, and the interval lies below zero: this setting can show forgetting."
-        if lost.high < 0
-        else "Naive's loss on A can't be told from none: **this setting has no power to show forgetting.**"
-    )
-    return "\n\n".join(
-        [
-            f"### From {SETS[hop.first].title} to {SETS[hop.second].title}",
-            f"A: {first.title} ({hop.start_steps} steps from scratch; {sizes[hop.first]} test patients, {first.unit}). "
-            f"B: {second.title} ({hop.steps} steps; {sizes[hop.second]} test patients, {second.unit}). The start is "
-            f"{gained} better on A than the untrained network. {power}",
-            f"![curves](figures/adaptation_{hop.name}.png)",
-            f"k-NN, {shots} labelled images a class:",
-            _headline_table(measured),
-            "The other probes: difference to the start / to naive.",
-            _all_probes(measured),
-            _verdict(measured),
-        ]
-    )
+    patients = {name: measured.before(name, probes)[0].test_patients for name in (hop.first, hop.second)}
+    learnt = difference(measured.before(hop.first, probes), measured.untrained(hop.first, probes))
+    parts = [
+        f"### From {first.title} to {second.title}",
+        f"A: {first.title}, {hop.start_steps} steps from scratch; {patients[hop.first]} test patients ({first.unit}). "
+        f"B: {second.title}, {hop.steps} steps; {patients[hop.second]} test patients ({second.unit}).",
+        f"![Accuracy on A and B over the steps on B](figures/adaptation_{hop.name}.png)",
+        "*k-NN, mean of 5 and 20 labelled images a class, over the steps on B. Thick: the mean of the seeds; thin: each "
+        "seed; level: the start.*",
+        "Mean of k-NN, nearest mean and logistic regression at 5 and 20 labelled images a class:",
+        _main_table(measured),
+        _verdict(measured, learnt),
+        "Each probe: difference to the start / to naive. Bold: the interval does not hold zero.",
+        _each_probe(measured),
+    ]
+    return "\n\n".join(parts)
 
 
 def _costs(costs: dict[str, Cost]) -> str:
@@ -110,72 +120,63 @@ def _costs(costs: dict[str, Cost]) -> str:
     )
 
 
-def _headline_table(measured: Measured) -> str:
-    hop, (probe, shots) = measured.hop, HEADLINE
+def _main_table(measured: Measured) -> str:
+    hop, probes = measured.hop, measured.probes
     lines = [
-        "| what | A | A: to the start | A: to naive | B | B: to the start | B: to naive | B by seed, to naive "
-        "| learns | s a step |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        "| untrained | "
-        f"{_value(measured.untrained(hop.first, probe, shots))} | | | "
-        f"{_value(measured.untrained(hop.second, probe, shots))} | | | | | |",
-        "| start | "
-        f"{_value(measured.before(hop.first, probe, shots))} | | | "
-        f"{_value(measured.before(hop.second, probe, shots))} | | | | | "
-        f"{np.mean([one.facts['seconds'] for one in measured.starts]) / hop.start_steps:.2f} |",
+        "| what | A | A, to the start | A, to naive | B | B, to the start | B, to naive | to naive by seed: A; B |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for arm, results in measured.arms.items():
+    for name, of in (("untrained", measured.untrained), ("the start", measured.before)):
+        first, second = (f"{accuracy(of(images, probes))[0]:.3f}" for images in (hop.first, hop.second))
+        lines.append(f"| {name} | {first} | | | {second} | | | |")
+    for arm in hop.arms:
         cells = [f"**{ARMS[arm].title}** (default)" if arm == DEFAULT else ARMS[arm].title]
+        by_seed = []
         for images in (hop.first, hop.second):
-            after = measured.after(arm, images, probe, shots)
-            cells += [_value(after), str(difference(after, measured.before(images, probe, shots)))]
-            naive = difference(after, measured.after(NAIVE, images, probe, shots))
-            cells.append("" if arm == NAIVE else str(naive))
-        cells.append("" if arm == NAIVE else ", ".join(f"{value:+.3f}" for value in naive.by_seed))
-        cells.append(f"{results[0].facts['learning_parameters']:,}")
-        cells.append(f"{np.mean([one.facts['seconds'] for one in results]) / hop.steps:.2f}")
+            cells.append(f"{accuracy(measured.after(arm, images, probes))[0]:.3f}")
+            cells.append(str(measured.to_start(arm, images, probes)))
+            cells.append("" if arm == NAIVE else str(measured.to_naive(arm, images, probes)))
+            by_seed.append(", ".join(f"{value:+.3f}" for value in measured.to_naive(arm, images, probes).by_seed))
+        cells.append("" if arm == NAIVE else "; ".join(by_seed))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _all_probes(measured: Measured) -> str:
-    hop = measured.hop
-    lines = [
-        "| what | images | " + " | ".join(f"{probe.replace('_', ' ')} {shots}" for probe, shots in _all(hop)) + " |"
-    ]
-    lines.append("|---" * (2 + len(_all(hop))) + "|")
-    for arm in measured.arms:
-        for letter, images in (("A", hop.first), ("B", hop.second)):
-            cells = []
-            for probe, shots in _all(hop):
-                after = measured.after(arm, images, probe, shots)
-                cell = _short(difference(after, measured.before(images, probe, shots)))
-                if arm != NAIVE:
-                    cell += f" / {_short(difference(after, measured.after(NAIVE, images, probe, shots)))}"
-                cells.append(cell)
-            lines.append(f"| {ARMS[arm].title} | {letter} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\nBold: the interval does not hold zero."
-
-
-def _all(hop: Hop) -> list[tuple[str, int]]:
-    shots = [number for number in SETS[hop.first].shots if number in SETS[hop.second].shots]
-    return [(probe, number) for probe in PROBES for number in shots if (probe, number) != HEADLINE]
-
-
-def _verdict(measured: Measured) -> str:
-    hop, (probe, shots) = measured.hop, HEADLINE
-    kept, gained = (
-        difference(measured.after(DEFAULT, images, probe, shots), measured.after(NAIVE, images, probe, shots))
-        for images in (hop.first, hop.second)
+def _verdict(measured: Measured, learnt: Difference) -> str:
+    hop, probes = measured.hop, measured.probes
+    lost, naive_gain = (measured.to_start(NAIVE, images, probes) for images in (hop.first, hop.second))
+    kept, gained = (measured.to_naive(DEFAULT, images, probes) for images in (hop.first, hop.second))
+    can_show = (
+        f"Naive loses {lost} on A: the setting can show forgetting."
+        if lost.high < 0
+        else f"Naive's loss on A, {lost}, can't be told from none: **the setting has no power to show forgetting.**"
+    )
+    can_gain = (
+        ""
+        if naive_gain.low > 0 or measured.to_start(DEFAULT, hop.second, probes).low > 0
+        else " Neither naive nor the default demonstrably gains on B: **no power to show a gain.**"
     )
     keeps = "keeps more of A than naive" if kept.low > 0 else "does **not** demonstrably keep more of A than naive"
-    gains = "gains no less on B" if gained.value >= 0 else "gains less on B"
-    sure = "the interval holds zero" if gained.low <= 0 <= gained.high else "the interval does not hold zero"
-    return f"The default {keeps} ({kept}) and {gains} ({gained}; {sure})."
+    gains = "no less" if gained.value >= 0 else "less"
+    return (
+        f"The start is {learnt} better on A than the untrained network. {can_show}{can_gain} The default {keeps}, "
+        f"{kept}, and gains {gains} on B, {gained} to naive."
+    )
 
 
-def _value(seeds: list[Outcomes]) -> str:
-    return f"{accuracy(seeds)[0]:.3f}"
+def _each_probe(measured: Measured) -> str:
+    hop = measured.hop
+    titles = [f"{probe.replace('_', ' ')} {shots}" for probe, shots in measured.probes]
+    lines = [f"| what | | {' | '.join(titles)} |", f"|---|---|{'---|' * len(titles)}"]
+    for arm in hop.arms:
+        for letter, images in (("A", hop.first), ("B", hop.second)):
+            cells = []
+            for probe in measured.probes:
+                cells.append(_short(measured.to_start(arm, images, [probe])))
+                if arm != NAIVE:
+                    cells[-1] += f" / {_short(measured.to_naive(arm, images, [probe]))}"
+            lines.append(f"| {ARMS[arm].title} | {letter} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _short(found: Difference) -> str:
@@ -185,36 +186,35 @@ def _short(found: Difference) -> str:
 def draw_curves(hop: Hop, seeds: Sequence[int], work: Path, folder: Path) -> None:
     """Draw k-NN accuracy over steps: A and B side by side, without anchoring above, with it below."""
     measured = Measured.read(hop, seeds, work)
-    rows: dict[str, Callable[[str], bool]] = {
-        "without anchoring": lambda arm: not ARMS[arm].anchored,
-        "with anchoring": lambda arm: ARMS[arm].anchored or arm == NAIVE,
-    }
-    with rc_context(RULES):
-        figure = Figure(figsize=(9, 7), layout="constrained")
-        axes = figure.subplots(2, 2, sharex=True, sharey="col")
-        for row, (title, belongs) in enumerate(rows.items()):
+    rows = {"": [arm for arm in hop.arms if not ARMS[arm].anchored]}
+    if anchored := [arm for arm in hop.arms if ARMS[arm].anchored]:
+        rows[", anchored"] = [NAIVE, *anchored]
+    with rc_context({**RULES, "svg.hashsalt": hop.name}):
+        figure = Figure(figsize=(9.5, 1 + 3.3 * len(rows)), layout="constrained")
+        axes = figure.subplots(len(rows), 2, sharex=True, sharey="col", squeeze=False)
+        for row, (suffix, arms) in enumerate(rows.items()):
             for column, (letter, images) in enumerate((("A", hop.first), ("B", hop.second))):
-                _draw_panel(axes[row, column], measured, images, [arm for arm in hop.arms if belongs(arm)])
-                axes[row, column].set_title(f"{letter}: {SETS[images].title}, {title}")
+                _draw_panel(axes[row, column], measured, images, arms)
+                axes[row, column].set_title(f"{letter}: {SETS[images].title}{suffix}")
+            axes[row, 0].set_ylabel("balanced accuracy, k-NN")
         for panel in axes[-1]:
             panel.set_xlabel("steps on B")
-        for panel in axes[:, 0]:
-            panel.set_ylabel("balanced accuracy, k-NN, 20 shots")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=4)
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"adaptation_{hop.name}.{suffix}", dpi=110)
+        figure.legend(handles, labels, loc="outside upper left", ncols=3)
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"adaptation_{hop.name}.png", dpi=110)
+        figure.savefig(folder / f"adaptation_{hop.name}.svg", metadata={"Date": None})
 
 
 def _draw_panel(axes: Axes, measured: Measured, images: str, arms: list[str]) -> None:
-    hop, (probe, shots) = measured.hop, HEADLINE
+    hop = measured.hop
+    probes = [(probe, shots) for probe, shots in measured.probes if probe == PROBES[0]]
     families = list(dict.fromkeys(arm.family for arm in ARMS.values()))
     steps = [0, *hop.looks, hop.steps]
-    before = measured.before(images, probe, shots)
+    before = measured.before(images, probes)
     axes.axhline(float(accuracy(before)[0]), color="#57606a", linewidth=0.8)
     for arm in arms:
-        by_step = [before, *(measured.after(arm, images, probe, shots, step) for step in steps[1:])]
+        by_step = [before, *(measured.after(arm, images, probes, step) for step in steps[1:])]
         style = look(families.index(ARMS[arm].family))
         line = {"color": style.color, "linestyle": style.dashes}
         for place in range(len(before)):

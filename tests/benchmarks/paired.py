@@ -4,7 +4,7 @@ Seeds are averaged inside each resample of the test patients, and all trainings 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +62,11 @@ def outcomes(evidence: pa.Table, backbone: str, probe: str, shots: int) -> Outco
         targets=targets,
         patients=np.array([places[name] for name in names]),
     )
+
+
+def together(probes: Sequence[Outcomes]) -> Outcomes:
+    """What several probes said of the same test images, as one: each counts alike."""
+    return replace(probes[0], predicted=np.concatenate([probe.predicted for probe in probes]))
 
 
 def accuracy(seeds: Sequence[Outcomes], weights: np.ndarray | None = None) -> np.ndarray:
