@@ -28,7 +28,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.requeue: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int | signal.Signals, Any] = {}
         self._child_ended: Any = None
 
     def listen(self, trainer: pl.Trainer) -> None:
