@@ -67,16 +67,20 @@ def measure() -> dict[str, float]:
 
 
 def write_archive(folder: Path, count: int) -> int:
-    """Variants of the real series and of the zoo: seven in ten are slices of series, as in a hospital."""
+    """Variants of the real series and of the zoo: seven in ten are slices of series, as in a hospital.
+
+    Each copy of a series has a study, series and SOP instances of its own.
+    """
     series = [sorted((SHARED / name).iterdir()) for name in ("series_ct_head_ge", "series_mr_brain")]
     zoo = [[path] * 4 for path in sorted((SHARED / "dicom_zoo").iterdir()) if _is_plain(path)]
-    written = 0
+    written = copies = 0
     for number in range(count):
         for group in (*series * 8, *zoo[number % 4 :: 4]):
             below = folder / f"{number:03d}" / f"{written:06d}"
             below.mkdir(parents=True)
+            copies += 1
             for path in group:
-                _write_variant(path, below / f"{written:06d}.dcm", written)
+                _write_variant(path, below / f"{written:06d}.dcm", written, copies)
                 written += 1
                 if written == count:
                     return written
@@ -92,20 +96,23 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
-_STARTS: dict[Path, tuple[bytes, int, bytes]] = {}
+_STARTS: dict[Path, tuple[bytes, int, list[bytes]]] = {}
+
+_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
-def _write_variant(source: Path, path: Path, number: int) -> None:
-    """A copy with another SOP instance UID and no pixels: a hole of their length stands for them."""
+def _write_variant(source: Path, path: Path, number: int, copy: int) -> None:
+    """A copy with other UIDs of instance, series and study and no pixels: a hole of their length stands for them."""
     if source not in _STARTS:
         with source.open("rb") as file:
             header = pydicom.dcmread(file, stop_before_pixels=True)
             end = file.tell() + 64
         data = source.read_bytes()
-        _STARTS[source] = data[:end], len(data), str(header.get("SOPInstanceUID", "")).encode()
-    start, length, uid = _STARTS[source]
-    if len(uid) > 12:
-        start = start.replace(uid, uid[:-7] + f"{number + 1_000_000:07d}".encode())
+        _STARTS[source] = data[:end], len(data), [str(header.get(name, "")).encode() for name in _UIDS]
+    start, length, uids = _STARTS[source]
+    for uid, value in zip(uids, (number, copy, copy), strict=True):
+        if len(uid) > 12:
+            start = start.replace(uid, uid[:-7] + f"{value + 1_000_000:07d}".encode())
     with path.open("wb") as file:
         file.write(start)
         file.truncate(length)
