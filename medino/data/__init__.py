@@ -3,22 +3,21 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from medino.data.draws import row_weights
-from medino.data.identity import IdentityKey
-from medino.data.manifest import Manifest, record_rejects, rejects_path
-from medino.data.readers import read_mask, read_pixels
-from medino.data.scan import scan
-from medino.data.schema import MANIFEST_VERSION, Reject, Sample
-from medino.data.slides.settings import Tiles
-from medino.data.source import Source
-from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_splits, split_measured
-
 if TYPE_CHECKING:
     from medino.data.dataset import PixelDataset
+    from medino.data.draws import row_weights
+    from medino.data.identity import IdentityKey
     from medino.data.intensity import Intensity
+    from medino.data.manifest import Manifest, record_rejects, rejects_path
     from medino.data.phantom import PhantomArchive, write_phantom
     from medino.data.pixels import Pixels, Window
+    from medino.data.readers import read_mask, read_pixels
     from medino.data.sampler import SampleAddress, StepBatchSampler
+    from medino.data.scanning.scan import scan
+    from medino.data.schema import MANIFEST_VERSION, Reject, Sample
+    from medino.data.slides.settings import Tiles
+    from medino.data.source import Source
+    from medino.data.splits import DEFAULT_FRACTIONS, SPLITS, assign_splits, check_splits, split_measured
     from medino.data.windows import WINDOW_PRESETS, NamedWindow
 
 __all__ = [
@@ -54,17 +53,35 @@ __all__ = [
 
 _LATE = {
     "PixelDataset": "dataset",
-    "WINDOW_PRESETS": "windows",
+    "row_weights": "draws",
+    "IdentityKey": "identity",
     "Intensity": "intensity",
-    "NamedWindow": "windows",
+    "Manifest": "manifest",
+    "record_rejects": "manifest",
+    "rejects_path": "manifest",
     "PhantomArchive": "phantom",
     "write_phantom": "phantom",
     "Pixels": "pixels",
     "Window": "pixels",
+    "read_mask": "readers",
+    "read_pixels": "readers",
     "SampleAddress": "sampler",
     "StepBatchSampler": "sampler",
+    "scan": "scanning.scan",
+    "MANIFEST_VERSION": "schema",
+    "Reject": "schema",
+    "Sample": "schema",
+    "Tiles": "slides.settings",
+    "Source": "source",
+    "DEFAULT_FRACTIONS": "splits",
+    "SPLITS": "splits",
+    "assign_splits": "splits",
+    "check_splits": "splits",
+    "split_measured": "splits",
+    "WINDOW_PRESETS": "windows",
+    "NamedWindow": "windows",
 }
-"""Names that are imported when they are asked for, and their modules: a scan needs no torch, which they do."""
+"""The modules of the names, which are imported when they are asked for: headers are read without torch and Arrow."""
 
 
 def __getattr__(name: str) -> Any:

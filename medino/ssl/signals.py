@@ -44,7 +44,7 @@ class StopSignals:
                 before = signal.signal(number, self._note)
                 self._before.setdefault(number, before)
         # Lightning puts back, at the end, what it found: handlers of before, not these.
-        trainer._signal_connector._original_handlers.update(self._before)
+        trainer._signal_connector._original_handlers.update(cast(Any, self._before))
         if callable(handler := signal.getsignal(signal.SIGCHLD)) and handler != self._note_child:
             self._child_ended = handler
             signal.signal(signal.SIGCHLD, self._note_child)

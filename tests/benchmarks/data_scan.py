@@ -169,7 +169,7 @@ def scan_generated(folder: Path, rows: int) -> None:
         if number % 200 == 0:
             below.mkdir(parents=True)
         os.close(os.open(below / f"image-{number:08d}.dcm", os.O_CREAT))
-    import_module("medino.data.scan").kept_of_file = made_up  # type: ignore[attr-defined]
+    import_module("medino.data.scanning.scan").kept_of_file = made_up  # type: ignore[attr-defined]
     started = time.perf_counter()
     arguments = [str(folder / "archive"), "-o", str(folder / "c.parquet"), "--workers", str(PROCESSES)]
     if command(["scan", *arguments]) != 0:

@@ -14,7 +14,7 @@ from PIL import Image
 from medino.core import InputError
 from medino.data import Manifest, PixelDataset
 from medino.data.identity import IdentityKey
-from medino.data.scan import scan
+from medino.data.scanning.scan import scan
 
 KEY = IdentityKey(b"k" * 32)
 DESCRIPTION = {

@@ -18,7 +18,7 @@ from medino.core import InputError
 from medino.data.intensity import Intensity
 from medino.data.phantom import LABELS, PhantomArchive, write_phantom
 from medino.data.readers import read_pixels
-from medino.data.scan import scan
+from medino.data.scanning.scan import scan
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from medino.core import InputError
 from medino.data.identity import IdentityKey
 from medino.data.manifest import Manifest
 from medino.data.reading import NOT_AN_IMAGE
-from medino.data.scan import scan
+from medino.data.scanning.scan import scan
 
 KEY = IdentityKey(b"k" * 32)
 

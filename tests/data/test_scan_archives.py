@@ -15,7 +15,7 @@ from medino.core import UnreadableImageError
 from medino.data import Manifest, PixelDataset, Source, check_splits, read_pixels
 from medino.data.identity import IdentityKey
 from medino.data.readers import describe
-from medino.data.scan import scan
+from medino.data.scanning.scan import scan
 from medino.features import FeatureTable
 from medino.models import PRESETS
 from tests.ssl.conftest import TINY_BACKBONE, tiny_data, write_images

@@ -27,7 +27,7 @@ def test_a_file_that_disappears_before_it_is_read_is_a_reject(tmp_path: Path, mo
         gone.unlink()
         return found
 
-    monkeypatch.setattr(sys.modules["medino.data.scan"], "walk", walk_and_lose)
+    monkeypatch.setattr(sys.modules["medino.data.scanning.scan"], "walk", walk_and_lose)
     manifest = scan([tmp_path])
     assert manifest.column("path") == ["stays.png"]
     assert [(reject.path, "not there" in reject.reason) for reject in manifest.rejects] == [("goes.png", True)]

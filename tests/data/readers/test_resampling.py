@@ -12,7 +12,7 @@ from medino.cli.main import main
 from medino.core import InputError
 from medino.data import Manifest, PixelDataset
 from medino.data.identity import IdentityKey
-from medino.data.scan import scan
+from medino.data.scanning.scan import scan
 
 KEY = IdentityKey(b"k" * 32)
 SPACING = (1.6, 0.8, 2.0)

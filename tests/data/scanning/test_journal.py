@@ -14,8 +14,8 @@ from archive_files import write_csv, write_dicom, write_nifti, write_png
 from medino.core import InputError
 from medino.data.identity import IdentityKey
 from medino.data.manifest import Manifest
-from medino.data.scan import scan
 from medino.data.scanning.journal import Journal
+from medino.data.scanning.scan import scan
 
 KEY = IdentityKey(b"k" * 32)
 
