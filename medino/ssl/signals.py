@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.environments import SLURMEnvironment
@@ -65,7 +65,8 @@ class StopSignals:
         self.received = self.received or signal.Signals(number)
 
     def _note_child(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
+        # At the very end of Python there may be nobody left to tell.
+        if self.received is None and self._child_ended is not None:
             self._child_ended(number, frame)
 
 

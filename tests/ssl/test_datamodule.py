@@ -106,14 +106,22 @@ def test_a_broken_file_gives_the_same_batches_for_any_number_of_workers(manifest
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_nothing_but_broken_files_stops_in_words(
-    manifest: Path, tmp_path: Path, train: Train, num_workers: int
+def test_images_that_broke_on_the_way_stop_the_run_in_words(manifest: Path, tmp_path: Path, num_workers: int) -> None:
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"nothing")
+    (batch,) = batches(manifest, 1, num_workers=num_workers)
+    with pytest.raises(TrainingStoppedError, match="20 images in a row can't be decoded") as caught:
+        tiny_data(manifest).on_before_batch_transfer(batch, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_but_broken_files_is_refused_before_the_first_step(
+    manifest: Path, tmp_path: Path, train: Train
 ) -> None:
     for path in (tmp_path / "images").iterdir():
         path.write_bytes(b"nothing")
-    with pytest.raises(TrainingStoppedError, match="20 images in a row can't be decoded") as caught:
-        train(manifest, 2, data={"num_workers": num_workers})
-    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="none of the \\d+ images .* can be decoded; look at them by medino scan"):
+        train(manifest, 2)
 
 
 def test_only_training_rows_are_trained_on(split_manifest: Path) -> None:

@@ -130,7 +130,7 @@ class Watch(Callback):
             return
         module = cast("DINOv2", pl_module)
         transform = EvaluationTransform.for_backbone(module.backbone_config, intensity=data.intensity)
-        self._sample = WatchedImages.load(self._draw(data, module), transform, "the fixed sample")
+        self._sample = WatchedImages.load(self._draw(data, module), transform, "watching the run")
         if self.probe is not None:
             self._probed = WatchedImages.load(self.probe.manifest, transform, "the probe")
             self.probe = self.probe.of_rows(self._probed.rows)
