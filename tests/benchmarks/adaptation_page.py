@@ -15,7 +15,7 @@ from medino.core import whole_file
 from medino.tracking.figures.style import RULES, look
 from tests.benchmarks.adaptation_arms import ARMS, DEFAULT, NAIVE, Hop, continued, start
 from tests.benchmarks.adaptation_cost import Cost, cost_table
-from tests.benchmarks.adaptation_runs import BATCH, PROBES, SIDE, WIDTH, Result
+from tests.benchmarks.adaptation_runs import BATCH, PROBES, SIDE, WIDTH, Result, thumbnail
 from tests.benchmarks.paired import EPISODES, Difference, Outcomes, accuracy, difference, together
 from tests.benchmarks.real_images import SETS
 
@@ -31,6 +31,7 @@ class Measured:
     hop: Hop
     starts: list[Result]
     arms: dict[str, list[Result]]
+    thumbnails: dict[str, Result]
 
     @classmethod
     def read(cls, hop: Hop, seeds: Sequence[int], work: Path) -> "Measured":
@@ -39,6 +40,7 @@ class Measured:
             hop,
             [Result.read(start(hop, seed), work) for seed in seeds],
             {arm: [Result.read(continued(hop, arm, seed), work) for seed in seeds] for arm in hop.arms},
+            {name: thumbnail(name, work) for name in (hop.first, hop.second)},
         )
 
     @property
@@ -46,6 +48,10 @@ class Measured:
         """All probes at all numbers of shots that both sets have."""
         shots = [number for number in SETS[self.hop.first].shots if number in SETS[self.hop.second].shots]
         return [(probe, number) for probe in PROBES for number in shots]
+
+    def thumbnail(self, images: str, probes: Sequence[Probe]) -> list[Outcomes]:
+        """A description without a backbone."""
+        return [_outcomes(self.thumbnails[images], 0, images, probes)]
 
     def untrained(self, images: str, probes: Sequence[Probe]) -> list[Outcomes]:
         """Before the start was trained, seed by seed, all `probes` together."""
@@ -126,7 +132,8 @@ def _main_table(measured: Measured) -> str:
         "| what | A | A, to the start | A, to naive | B | B, to the start | B, to naive | to naive by seed: A; B |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, of in (("untrained", measured.untrained), ("the start", measured.before)):
+    references = {"thumbnail, 12 x 12 and histograms": measured.thumbnail, "untrained": measured.untrained}
+    for name, of in {**references, "the start": measured.before}.items():
         first, second = (f"{accuracy(of(images, probes))[0]:.3f}" for images in (hop.first, hop.second))
         lines.append(f"| {name} | {first} | | | {second} | | | |")
     for arm in hop.arms:

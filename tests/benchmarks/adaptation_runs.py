@@ -17,7 +17,7 @@ from medino.data import Manifest
 from medino.data.pack.packing import pack_manifest
 from medino.data.pack.plan import PackPlan
 from medino.data.workers import Workers
-from medino.features import embed
+from medino.features import FeatureTable, embed, thumbnail_features
 from medino.models import VisionTransformer, load_backbone, merge_lora
 from medino.probes import FewShotStudy
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData, Watch
@@ -115,6 +115,38 @@ def prepare(data: Path, work: Path, name: str) -> None:
         half.write(folder / path)
 
 
+def few_shot(
+    step: int, name: str, manifest: Manifest, features: FeatureTable, probes: tuple[str, ...] = PROBES
+) -> dict[str, np.ndarray]:
+    """The arrays of a `Result` that probes of some features make."""
+    shots = SETS[name].shots
+    study = FewShotStudy(shots=shots, episodes=EPISODES, probes=probes, seed=0, dataset=name, replicates=10)
+    evidence = study.run({"features": features}, manifest)
+    arrays = {}
+    for probe in probes:
+        for number in shots:
+            found = outcomes(evidence, "features", probe, number)
+            arrays[f"{step}/{name}/{probe}/{number}"] = found.predicted.astype(np.uint8)
+            arrays |= {f"{name}/targets": found.targets, f"{name}/patients": found.patients}
+    return arrays
+
+
+def thumbnail(name: str, work: Path) -> Result:
+    """What a description without a backbone makes of a set's unseen half, or what was kept of it."""
+    kept = work / name / "thumbnail.npz"
+    if not kept.exists():
+        unseen = Manifest.read(work / name / "unseen.parquet")
+        write_arrays(kept, few_shot(0, name, unseen, thumbnail_features(unseen)))
+    with np.load(kept) as arrays:
+        return Result({}, dict(arrays))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
 class Looks(pl.Callback):
     """Measures the teacher, adapters merged, after given steps."""
 
@@ -126,16 +158,7 @@ class Looks(pl.Callback):
     def measure(self, step: int, backbone: VisionTransformer, probes: tuple[str, ...] = PROBES) -> None:
         """Few-shot outcomes of a backbone on all sets."""
         for name, manifest in self.unseen.items():
-            study = FewShotStudy(
-                shots=SETS[name].shots, episodes=EPISODES, probes=probes, seed=0, dataset=name, replicates=10
-            )
-            evidence = study.run({"backbone": embed(backbone, manifest)}, manifest)
-            for probe in probes:
-                for shots in SETS[name].shots:
-                    found = outcomes(evidence, "backbone", probe, shots)
-                    self.arrays[f"{step}/{name}/{probe}/{shots}"] = found.predicted.astype(np.uint8)
-                    self.arrays[f"{name}/targets"] = found.targets
-                    self.arrays[f"{name}/patients"] = found.patients
+            self.arrays |= few_shot(step, name, manifest, embed(backbone, manifest), probes)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         """Measure for the curves where it is time; the last step is measured from the backbone that is kept."""
@@ -171,8 +194,7 @@ def do(training: Training, work: Path) -> Training:
     if module.next_step < training.steps:
         raise InputError(f"stopped at step {module.next_step} of {training.steps}; the same command goes on")
     looks.measure(training.steps, load_backbone(run.backbone))
-    with whole_file(run.path / "outcomes.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **looks.arrays)
+    write_arrays(run.path / "outcomes.npz", looks.arrays)
     facts = {
         "settings": asdict(training),
         "seconds": seconds,
