@@ -3,7 +3,7 @@
 from medino.ssl.anchoring import Anchor
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
-from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint
+from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint, steps_done
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.heads_first import HeadsFirst
 from medino.ssl.koleo import koleo_loss
@@ -69,5 +69,6 @@ __all__ = [
     "report_skipped_step",
     "sinkhorn_knopp",
     "small_data_settings",
+    "steps_done",
     "stop_after_skipped_steps",
 ]

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from medino.core import InputError, RunFolder, existing_file, whole_file
+from medino.ssl import steps_done
 
 STEP = "step"
 """The column that every row has."""
@@ -127,7 +128,8 @@ class ContinueMetrics(pl.Callback):
         """Called once the checkpoint's state is restored and before anything is logged."""
         for logger in trainer.loggers:
             if isinstance(logger, RunMetricsLogger):
-                logger.resume_at(trainer.global_step)
+                # Not the trainer's count of optimizer steps: rows of skipped steps count, too.
+                logger.resume_at(steps_done(pl_module))
 
 
 def read_metrics(path: str | Path) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,3 +146,55 @@ def test_a_run_from_the_start_in_a_used_folder_leaves_nothing_of_the_old_one(tmp
     fit(tmp_path, 6)
     fit(tmp_path, 3)
     assert read_metrics(tmp_path / "metrics.csv")["step"].tolist() == [0, 1, 2]
+
+
+class SkippingLine(Line):
+    """Leaves out the second step, as pretraining does where a loss is not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.next_step = 0
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        loss = super().training_step(batch, batch_idx)
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        optimizer.zero_grad()
+        if self.next_step != 1:
+            self.manual_backward(loss)
+            optimizer.step()
+        self.next_step += 1
+        return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["next_step"] = self.next_step
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.next_step = checkpoint["next_step"]
+
+
+def test_a_run_that_skipped_a_step_keeps_its_rows_when_it_is_resumed(tmp_path: Path) -> None:
+    def train(epochs: int, resume: bool = False) -> pl.Trainer:
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=RunMetricsLogger(tmp_path),
+            callbacks=[ContinueMetrics()],
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        data = DataLoader(torch.linspace(0, 1, 4), batch_size=1)
+        checkpoint = tmp_path / "last.ckpt" if resume else None
+        trainer.fit(SkippingLine(), data, ckpt_path=checkpoint, weights_only=True)
+        return trainer
+
+    first = train(1)
+    assert first.global_step == 3  # of four
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    train(2, resume=True)
+    found = read_metrics(tmp_path / "metrics.csv")
+    assert found["step"].tolist() == list(range(8))
+    assert np.isfinite(found["loss"]).all()

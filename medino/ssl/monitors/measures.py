@@ -2,7 +2,7 @@
 
 import torch
 
-from medino.ssl.self_distillation import StepLosses
+from medino.ssl.step_losses import StepLosses
 
 
 def rankme(features: torch.Tensor, epsilon: float = 1e-7) -> torch.Tensor:
