@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test lint types test-slow bench-learning bench-adaptation bench-data bench-ssl bench-views bundle fuzz soak clean
+.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-adaptation bench-data bench-ssl bench-views bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,9 @@ bench-views: install  ## ten views of an image beside the ten resizes alone, on 
 
 bundle: install  ## wheels and weights for a machine without a network (BUNDLE=FOLDER WEIGHTS="NAME_OR_PATH ...")
 	$(BIN)/medino bundle -o $(BUNDLE) --weights $(WEIGHTS)
+
+bench-probes: install  ## how fast probes are fitted, beside scikit-learn; writes docs/benchmarks/probes.md
+	$(BIN)/python -m tests.benchmarks.probes
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
 	$(BIN)/python -m tests.fuzz
