@@ -15,8 +15,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "probes.md"
 TEXT = """\
 # How fast probes are
 
-Made by `make bench-probes` on {cores} CPU cores, {machine}, torch {torch}, scikit-learn {sklearn}. Both sides ran in the same run, one
-after the other; the ratios count, single times depend on the machine.
+Made by `make bench-probes` on {cores} CPU cores, {machine}, torch {torch}, scikit-learn {sklearn}. Both
+sides ran in the same run, one after the other; the ratios count, single times depend on the machine.
 
 ## Logistic regression
 
