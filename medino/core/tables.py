@@ -113,7 +113,22 @@ def read_table(
         table = _columns_of(path)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(f"{path} can't be read as a Parquet table ({error}); make the {kind} again") from error
-    facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    return table, _checked(table.schema, path, kind, version, needed)
+
+
+def table_facts(path: str | Path, kind: str, version: int, needed: Sequence[str] = ()) -> dict[str, str]:
+    """The metadata of a table written by `write_table`, without its rows; arguments and errors of `read_table`."""
+    path = existing_file(path, kind)
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} can't be read as a Parquet table ({error}); make the {kind} again") from error
+    return _checked(schema, path, kind, version, needed)
+
+
+def _checked(schema: pa.Schema, path: Path, kind: str, version: int, needed: Sequence[str]) -> dict[str, str]:
+    """The metadata of a table, once it is what it has to be."""
+    facts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     found = facts.get("medino_table")
     if found != kind:
         raise InputError(f"{path} holds {found or 'an unknown table'}, not {kind}; give the file that medino wrote")
@@ -126,7 +141,7 @@ def read_table(
             f"{path} lacks the metadata {', '.join(missing)}: another program has written it anew; "
             f"make the {kind} again"
         )
-    return table, facts
+    return facts
 
 
 def _columns_of(path: Path) -> pa.Table:

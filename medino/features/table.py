@@ -1,7 +1,7 @@
 """The table of features: vectors by sample, layer and pooling, with the fingerprints of what they were made from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class FeatureTable:
                 sample_ids = names[rows]
             elif not np.array_equal(sample_ids, names[rows]):
                 raise InputError(f"{path} lacks layer {layer}, {pooling}, for some samples; embed again")
-            blocks[layer, pooling] = _matrix(table["vector"].take(pa.array(rows)), path)
+            blocks[layer, pooling] = matrix(table["vector"].take(pa.array(rows)), path)
         return cls(
             sample_ids=sample_ids,
             blocks=blocks,
@@ -131,16 +131,7 @@ class FeatureTable:
         Raises:
             InputError: the choice is unknown, or the table was made without the layers it needs.
         """
-        if features not in FEATURES:
-            raise InputError(f"there are no features {features!r}; choose one of {', '.join(FEATURES)}")
-        needed = (WHOLE_IMAGE,) if WHOLE_IMAGE in self.blocks else FEATURES[features]
-        missing = [
-            f"layer {layer} from the end, {pooling}" for layer, pooling in needed if (layer, pooling) not in self.blocks
-        ]
-        if missing:
-            raise InputError(
-                f"the features {features!r} need {'; '.join(missing)}, which this table lacks; embed again"
-            )
+        needed = needed_blocks(self.blocks, features)
         return self.sample_ids, np.concatenate([self.blocks[key] for key in needed], axis=1)
 
     def check_made_from(self, manifest: Manifest, name: str) -> None:
@@ -153,15 +144,35 @@ class FeatureTable:
         Raises:
             InputError: the fingerprints differ.
         """
-        if self.manifest != manifest.fingerprint:
-            raise InputError(
-                f"the features {name!r} were made from another manifest (fingerprint {self.manifest[:8]}, not "
-                f"{manifest.fingerprint[:8]} of the one given); "
-                "embed this manifest, once its labels and splits are in place"
-            )
+        check_made_from(self.manifest, manifest, name)
 
 
-def _matrix(column: pa.ChunkedArray, path: str | Path) -> np.ndarray:
+def needed_blocks(there: Collection[tuple[int, str]], features: str) -> tuple[tuple[int, str], ...]:
+    """The layers and poolings that make a choice of features, among those that are there.
+
+    Raises:
+        InputError: the choice is unknown, or the layers it needs are not there.
+    """
+    if features not in FEATURES:
+        raise InputError(f"there are no features {features!r}; choose one of {', '.join(FEATURES)}")
+    needed = (WHOLE_IMAGE,) if WHOLE_IMAGE in there else FEATURES[features]
+    missing = [f"layer {layer} from the end, {pooling}" for layer, pooling in needed if (layer, pooling) not in there]
+    if missing:
+        raise InputError(f"the features {features!r} need {'; '.join(missing)}, which this table lacks; embed again")
+    return needed
+
+
+def check_made_from(fingerprint: str, manifest: Manifest, name: str) -> None:
+    """What `FeatureTable.check_made_from` does, for the fingerprint that features carry."""
+    if fingerprint != manifest.fingerprint:
+        raise InputError(
+            f"the features {name!r} were made from another manifest (fingerprint {fingerprint[:8]}, not "
+            f"{manifest.fingerprint[:8]} of the one given); "
+            "embed this manifest, once its labels and splits are in place"
+        )
+
+
+def matrix(column: pa.ChunkedArray, path: str | Path) -> np.ndarray:
     """(N, D) float32 of a column of lists of one length."""
     lists = column.combine_chunks()
     lengths = np.unique(lists.value_lengths().to_numpy(zero_copy_only=False))
