@@ -91,13 +91,13 @@ def build_hierarchy(
     # Sums over several threads end in another last bit every time.
     with threadpool_limits(1):
         for level, size in enumerate(sizes):
-            centroids = _k_means(points, size, derive_seed(seed, "curation", level))
-            cluster, squared = _assigned(points, centroids)
+            centroids = k_means(points, size, derive_seed(seed, "curation", level))
+            cluster, squared = assigned(points, centroids)
             nearest = max(1, round(STANDING * len(points) / len(centroids)))
             for again in range(resamplings if len(points) <= LARGEST_WHOLE else 0):
                 some = _closest(cluster, squared, nearest)
-                centroids = _k_means(points[some], size, derive_seed(seed, "curation", level, again))
-                cluster, squared = _assigned(points, centroids)
+                centroids = k_means(points[some], size, derive_seed(seed, "curation", level, again))
+                cluster, squared = assigned(points, centroids)
             used, cluster = np.unique(cluster, return_inverse=True)
             parents.append(cluster.reshape(-1))
             found.append(len(used))
@@ -155,11 +155,18 @@ def equal_shares(sizes: np.ndarray, target: int, generator: np.random.Generator)
     return shares
 
 
-def _k_means(points: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """(K, D) centroids."""
+def k_means(points: np.ndarray, size: int, seed: int, starts: int = 1) -> np.ndarray:
+    """(K, D) centroids.
+
+    Args:
+        points: (N, D) float32.
+        size: clusters; more than there are points is cut to that.
+        seed: of the starting centroids.
+        starts: the best of so many is taken; of one where points come in batches.
+    """
     size = min(size, len(points))
     if len(points) <= LARGEST_WHOLE:
-        clustering = KMeans(size, n_init=1, random_state=seed % 2**32)
+        clustering = KMeans(size, n_init=starts, random_state=seed % 2**32)
     else:
         # k-means++ would look at all points once for each of the thousands of clusters.
         clustering = MiniBatchKMeans(
@@ -173,7 +180,7 @@ def _k_means(points: np.ndarray, size: int, seed: int) -> np.ndarray:
     return clustering.fit(points).cluster_centers_.astype(np.float32)
 
 
-def _assigned(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def assigned(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest centroid of each point, and the squared distance to it."""
     cluster, squared = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
     lengths = (centroids**2).sum(axis=1)
