@@ -1,12 +1,12 @@
 """Gaussian blur: a separable kernel of nine, mirrored at the border."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from medino.views.resample import transposed, weighted_rows
+from medino.views.resample import transpose_into, transposed, weighted_rows
 
 KERNEL_RADIUS = 4
 """The kernel has 2 x 4 + 1 = 9 taps (RECIPE: "kernel 9")."""
@@ -23,39 +23,53 @@ def draw_blur_sigma(generator: np.random.Generator, sigmas: tuple[float, float] 
     return sigmas[0] + (sigmas[1] - sigmas[0]) * generator.random()
 
 
-def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float], places: Sequence[int] | None = None) -> torch.Tensor:
+def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
     """Blur images, each by its own kernel.
 
     Args:
         images: (n, C, H, W) float32, sides of at least five pixels.
-        sigmas: k standard deviations, in pixels; the kernels are cut after four pixels and sum to one.
-        places: which k of the images are blurred; None: all.
+        sigmas: n standard deviations, in pixels; the kernels are cut after four pixels and sum to one.
 
     Returns:
-        (k, C, H, W).
+        (n, C, H, W).
     """
-    sigma = torch.tensor(sigmas, dtype=torch.float32)[:, None]
-    offsets = torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
-    kernels = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=1).to(images.device)
-    down = _blurred_rows(images, kernels, range(len(images)) if places is None else places)
-    return _blurred_rows(down, kernels, range(len(down)))
+    return blur_(images.clone(), dict(enumerate(sigmas)))
 
 
-def _blurred_rows(images: torch.Tensor, kernels: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
-    """Blur k of n images along the rows' axis by kernels (k, 9), and transpose: (n, C, H, W) to (k, C, W, H)."""
-    _, channels, height, width = images.shape
-    chosen = torch.tensor(places, dtype=torch.int32, device=images.device)
-    channel = torch.arange(channels, dtype=torch.int32, device=images.device)
-    first_rows = (chosen[:, None] * channels + channel).mul_(height)
-    index = (first_rows[..., None, None] + _mirrored(height, images.device)).flatten(0, 2)
-    weights = kernels.repeat_interleave(channels * height, dim=0)
-    blurred = weighted_rows(images.reshape(-1, width), index, weights)
-    return transposed(blurred.view(len(places), channels, height, width))
+def blur_(images: torch.Tensor, sigmas: Mapping[int, float]) -> torch.Tensor:
+    """`gaussian_blur` of some images, in place.
+
+    Args:
+        images: (n, C, H, W) float32.
+        sigmas: standard deviations, in pixels, by the places of the images that are blurred.
+    """
+    if not sigmas:
+        return images
+    sigma = torch.tensor(list(sigmas.values()), dtype=torch.float32)[:, None]
+    kernels = torch.softmax(-0.5 * (_offsets() / sigma) ** 2, dim=1).to(images.device)
+    chosen = images.index_select(0, torch.tensor(list(sigmas), device=images.device))
+    turned = _blurred_rows(transposed(_blurred_rows(chosen, kernels)), kernels)
+    for place, blurred in zip(sigmas, turned, strict=True):
+        transpose_into(images[place], blurred)
+    return images
 
 
-@lru_cache(maxsize=8)
-def _mirrored(height: int, device: torch.device) -> torch.Tensor:
-    """For each row of a plane the nine rows around it: (height, 9) int32."""
-    rows = torch.arange(height)[:, None] + torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
+def _blurred_rows(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Blur n images (n, C, H, W) along the rows' axis, each by its kernel (n, 9)."""
+    n, channels, height, width = images.shape
+    weights = kernels[:, None].expand(n, channels * height, -1).reshape(-1, kernels.shape[1])
+    index = _neighbours(n * channels, height, images.device)
+    return weighted_rows(images.view(-1, width), index, weights).view(images.shape)
+
+
+@lru_cache(maxsize=32)
+def _neighbours(planes: int, height: int, device: torch.device) -> torch.Tensor:
+    """For each row of each plane the nine rows around it, mirrored at the ends: (planes * height, 9) int32."""
+    rows = torch.arange(height)[:, None] + _offsets()
     inside = (height - 1) - ((height - 1) - rows.abs()).abs()
-    return inside.to(device, torch.int32)
+    return (torch.arange(planes)[:, None, None] * height + inside).flatten(0, 1).to(device, torch.int32)
+
+
+@lru_cache(maxsize=1)
+def _offsets() -> torch.Tensor:
+    return torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)

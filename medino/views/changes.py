@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from medino.views import resample
-from medino.views.blur import gaussian_blur
+from medino.views.blur import blur_
 from medino.views.geometry import lay
 from medino.views.grey import Noise, add_noises_, adjust_gamma_
 from medino.views.photometry import OPERATIONS, ColourJitter, amount_of, solarise_, to_greyscale_
@@ -65,10 +65,7 @@ def change_views(views: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor
     _jitter_colours(views, _drawn(changes, "jitter"))
     _each(views, _drawn(changes, "gamma"), adjust_gamma_)
     _each(views, _drawn(changes, "greyscale"), lambda some, _: to_greyscale_(some))
-    sigmas = _drawn(changes, "sigma")
-    if sigmas:
-        blurred = gaussian_blur(views, list(sigmas.values()), list(sigmas))
-        views.index_copy_(0, torch.tensor(list(sigmas), device=views.device), blurred)
+    blur_(views, _drawn(changes, "sigma"))
     _each(views, _drawn(changes, "solarise"), lambda some, _: solarise_(some))
     _together(views, _drawn(changes, "noise"), add_noises_)
     return views

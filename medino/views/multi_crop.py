@@ -17,7 +17,7 @@ from medino.views.changes import Change, change_views, lay_views
 from medino.views.geometry import Crop, draw_crop
 from medino.views.grey import look_through
 from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Kind, Place
-from medino.views.resample import pack_colours, resize_crops, resize_packed, unpack_colours
+from medino.views.resample import pack_colours, resize_crops, resize_packed
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -204,7 +204,7 @@ class MultiCrop:
         """Some views of an image, resized, windowed and laid: (n, 1 or 3, size, size) in [0, 1]."""
         crops, changes = draws.crops[some], draws.changes[some]
         if source.ndim == 2:
-            return unpack_colours(lay_views(resize_packed(source, crops, size), changes))
+            return lay_views(resize_packed(source, crops, size), changes).float().mul_(1 / 255)
         resized = resize_crops(source.float(), crops, size)
         windows, inverted = draws.windows[some], [draws.inverted] * len(crops)
         return lay_views(look_through(resized, windows, inverted, self.intensity), changes)

@@ -38,10 +38,16 @@ def weighted_rows(rows: torch.Tensor, index: torch.Tensor, weights: torch.Tensor
 
 def transposed(planes: torch.Tensor) -> torch.Tensor:
     """Swap the last two axes; contiguous."""
+    return transpose_into(planes.new_empty(planes.mT.shape), planes)
+
+
+def transpose_into(result: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
+    """Write planes (..., H, W) with the last two axes swapped to `result` (..., W, H)."""
     if planes.device.type == "cpu":
         # NumPy's loop over a transposed plane is twice as fast as torch's.
-        return torch.from_numpy(np.ascontiguousarray(planes.numpy().swapaxes(-1, -2)))
-    return planes.mT.contiguous()
+        np.copyto(result.numpy(), planes.numpy().swapaxes(-1, -2))
+        return result
+    return result.copy_(planes.mT)
 
 
 def cubic_taps(lengths: Sequence[int], size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,16 +163,17 @@ def pack_colours(image: torch.Tensor) -> torch.Tensor:
     """
     # Rounded first: what a fraction of green is would else be red. Plane by plane, which stays in the cache.
     packed = image[0].round()
+    whole = torch.empty_like(packed)
     for channel, shift in zip(image[1:], COLOUR_SHIFTS[1:], strict=True):
-        packed.add_(channel.round(), alpha=shift)
+        packed.add_(torch.round(channel, out=whole), alpha=shift)
     return packed.to(torch.int32)
 
 
 def unpack_colours(packed: torch.Tensor) -> torch.Tensor:
-    """Packed colours (..., H, W) int32 as (..., 3, H, W) float32 in [0, 1]."""
-    result = torch.empty(*packed.shape[:-2], 3, *packed.shape[-2:], dtype=torch.float32, device=packed.device)
+    """Packed colours (H, W) int32 as (3, H, W) float32 in [0, 1]."""
+    result = torch.empty(3, *packed.shape, dtype=torch.float32, device=packed.device)
     for channel, shift in enumerate(COLOUR_SHIFTS):
-        torch.mul(packed & (255 * shift), 1 / (255 * shift), out=result[..., channel, :, :])
+        torch.mul(packed & (255 * shift), 1 / (255 * shift), out=result[channel])
     return result
 
 
@@ -181,27 +188,21 @@ def resize_packed(packed: torch.Tensor, crops: Sequence[Crop], size: int) -> tor
         size: side of the results, in pixels.
 
     Returns:
-        (n, size, size) int32, packed.
+        (n, 3, size, size) uint8, contiguous.
     """
     if not one_by_one(packed.device):
         return resize_colours(packed, crops, size)
-    interleaved = packed.view(torch.uint8).view(1, *packed.shape, 4).permute(0, 3, 1, 2)
-    resized = [
-        F.interpolate(
-            interleaved[..., top : top + height, left : left + width],
-            size=(size, size),
-            mode="bicubic",
-            align_corners=False,
-            antialias=True,
-        )
-        for top, left, height, width in crops
-    ]
-    return torch.cat(resized).permute(0, 2, 3, 1).contiguous().view(torch.int32)[..., 0]
+    resized = torch.empty(len(crops), 3, size, size, dtype=torch.uint8)
+    interleaved = packed.view(torch.uint8)
+    start, row = interleaved.storage_offset(), interleaved.stride(0)
+    for colours, (top, left, height, width) in zip(resized, crops, strict=True):
+        # Where the batch's stride is 0, torch reads interleaved channels and writes planes, which saves a pass.
+        crop = interleaved.as_strided((1, 4, height, width), (0, 1, row, 4), start + top * row + 4 * left)
+        planes = F.interpolate(crop, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
+        colours.copy_(planes[0, :3])
+    return resized
 
 
 def resize_colours(packed: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
     """What `resize_packed` does on devices whose torch resizes no whole numbers."""
-    resized = resize_crops(unpack_colours(packed), crops, size)
-    levels = resized.mul_(255).round_().clamp_(0, 255).to(torch.int32)
-    shifts = torch.tensor(COLOUR_SHIFTS, dtype=torch.int32, device=packed.device)
-    return (levels * shifts[:, None, None]).sum(dim=1, dtype=torch.int32)
+    return resize_crops(unpack_colours(packed), crops, size).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
