@@ -79,6 +79,12 @@ def _drawn(changes: Sequence[Change], name: str) -> dict[int, Any]:
 
 def _jitter_colours(views: torch.Tensor, jitters: Mapping[int, ColourJitter]) -> None:
     """The colour jitters, each in its own order: at each turn, the views whose turn it is for an operation."""
+    if resample.one_by_one(views.device):
+        for place, jitter in jitters.items():
+            view = views[place]
+            for number in jitter.order:
+                OPERATIONS[number](view, jitter.amounts[number])
+        return
     for turn in range(max((len(jitter.order) for jitter in jitters.values()), default=0)):
         steps: dict[int, dict[int, float]] = {}
         for place, jitter in jitters.items():

@@ -95,6 +95,15 @@ def test_percentiles_of_a_large_image_are_near_those_of_all_its_values() -> None
     np.testing.assert_allclose([window.low, window.high], np.percentile(values, [0.5, 99.5]), rtol=0.03)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.37, 100000.0])
+def test_percentiles_of_whole_numbers_are_those_of_any(scale: float) -> None:
+    """Counted where the numbers are whole and of 16 bits, sorted where they are fractions or too far apart."""
+    values = scale * np.random.default_rng(0).integers(-1000, 3000, (1, 31, 33)).astype(np.float32)
+    expected = np.percentile(values[values > values.min()].astype(np.float64), (0.5, 70.0))
+    window = percentile_window(Pixels(torch.from_numpy(values), HU), 0.5, 70.0)
+    np.testing.assert_allclose((window.low, window.high), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("window", ["auto", "percentile", "dark", "full", "soft_tissue"])
 @pytest.mark.parametrize("full_range", [HU, (0.0, 255.0), (7.0, 7.0)])
 def test_a_constant_image_stays_finite(window: str, full_range: tuple[float, float]) -> None:
