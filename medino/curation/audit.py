@@ -1,6 +1,5 @@
 """Looks a cohort over for leaks: what would make its numbers better than its images are."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,10 @@ from medino.curation.shortcuts import SKILL, Shortcut, find_shortcuts
 from medino.data import Manifest
 from medino.data.workers import Workers
 from medino.features import FeatureTable
+from medino.features.neighbours import in_parts, nearest
 
 NEIGHBOURS = 5
 """Nearest images by features that are compared in pixels, where features are given."""
-
-AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -151,22 +149,11 @@ def check_cohort(
 def nearest_apart(manifest: Manifest, features: FeatureTable, which: str, apart: np.ndarray) -> np.ndarray:
     """(M, 2) rows of each image and of its nearest ones by the direction of features, among those apart from it.
 
-    All are compared with all, a part at a time: 100,000 images take minutes, a million hours.
+    All are compared with all: 100,000 images take minutes, a million hours.
     """
     names, vectors = features.vectors(which)
     row_of = {name: row for row, name in enumerate(manifest.column("sample_id"))}
     rows = np.array([row_of[name] for name in names.tolist()], np.int64)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return np.concatenate(list(_nearest(unit, rows, apart[rows])))
-
-
-def _nearest(unit: np.ndarray, rows: np.ndarray, apart: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, AT_ONCE // len(rows))
-    few = min(NEIGHBOURS, len(rows) - 1)
-    for start in range(0, len(rows), step):
-        cosine = unit[start : start + step] @ unit.T
-        cosine[apart[start : start + step, None] == apart] = -np.inf
-        best = np.argpartition(-cosine, few, axis=1)[:, :few]
-        own = np.repeat(rows[start : start + step], few)
-        known = np.isfinite(np.take_along_axis(cosine, best, axis=1)).reshape(-1)
-        yield np.stack([own, rows[best.reshape(-1)]], axis=1)[known]
+    found = nearest(vectors, apart[rows], in_parts(vectors), apart[rows], NEIGHBOURS).rows
+    there = found >= 0
+    return np.stack([np.repeat(rows, there.sum(axis=1)), rows[found[there]]], axis=1)
