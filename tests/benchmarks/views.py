@@ -46,8 +46,8 @@ colours, timed in the same run and in turns with it. Each of {draws} draws count
 is {target} times the resizes, for the first two rows:
 {verdict}.
 
-Where a grey image has no window of its own, percentiles of its values are taken once, which costs as much as a resize
-or two.
+Where a grey image has no window of its own, percentiles of its values are taken once, which costs about half as much as
+the ten resizes.
 
 | views of | resizes alone, ms | ten views, ms | times the resizes (all draws) | median of the draws |
 |---|--:|--:|--:|--:|
