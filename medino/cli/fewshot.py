@@ -28,6 +28,17 @@ def configure(parser: ArgumentParser) -> None:
         "-o", "--output", type=str, required=True, help="a .parquet file of evidence, or a run's folder; added to it"
     )
     parser.add_argument("--shots", nargs="+", type=int, default=[5, 20], help="labelled units a class")
+    parser.add_argument(
+        "--draw",
+        type=str,
+        default="patients",
+        help="what shots are: patients (each image of a class from another patient) or images (whosever they are)",
+    )
+    parser.add_argument(
+        "--drop_small_classes",
+        action="store_true",
+        help="leave out classes with too few patients for the most shots, in place of refusing the study",
+    )
     parser.add_argument("--episodes", type=int, default=50, help="support sets drawn for each number of shots")
     parser.add_argument(
         "--probes", nargs="+", type=str, default=["nearest_mean", "knn", "logistic"], help="nearest_mean, knn, logistic"
@@ -39,6 +50,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--baseline", type=str | None, help="name of the features to compare with [the first]")
     parser.add_argument("--dataset", type=str | None, help="what tables call the labelled set [the manifest's name]")
     parser.add_argument("--replicates", type=int, default=1000, help="resamples of the test patients for the intervals")
+    parser.add_argument(
+        "--interval", type=str, default="percentile", help="shown: percentile or bca; the evidence holds both"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of support sets, resamples, and splits where there are none"
     )
@@ -60,6 +74,9 @@ def run(config: Namespace) -> None:
         unit=config.unit,
         seed=config.seed,
         replicates=config.replicates,
+        interval=config.interval,
+        draw=config.draw,
+        drop_small_classes=config.drop_small_classes,
         dataset=config.dataset,
         baseline=config.baseline,
     )

@@ -8,7 +8,7 @@ from medino.probes import EvidenceRow, differences, summaries
 
 METRICS = ("balanced_accuracy", "auroc")
 
-WIDTH = 132
+WIDTH = 150
 """Of the tables where the output is no terminal, columns."""
 
 
@@ -29,9 +29,14 @@ def show_study(evidence: pa.Table) -> None:
     )
     if first.patient_unit != "patient":
         console.print(f"nobody knows the patient of all images: what is counted as one is the {first.patient_unit}")
+    if first.classes_left_out:
+        console.print(f"left out, of too few patients: {first.classes_left_out}")
     console.print(_table(rows, "score [95 % interval over test patients] ± spread over support draws", signed=False))
     if compared:
-        console.print(_table(compared, "paired difference [95 % interval] ± spread", signed=True))
+        console.print(_table(compared, "paired difference [95 % interval] ± spread, p by Holm", signed=True))
+    others = [metric for metric in dict.fromkeys(row.metric or "" for row in rows) if metric not in METRICS]
+    if others:
+        console.print(f"also in the evidence and the CSV: {', '.join(others).replace('_', ' ')}")
 
 
 def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
@@ -56,8 +61,9 @@ def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
 
 
 def _cell(row: EvidenceRow, signed: bool) -> str:
-    """Value, interval and spread."""
+    """Value, interval, spread and, of a difference, its p-value."""
     sign = "+" if signed else ""
     numbers = [f"{value:{sign}.3f}" for value in (row.value, row.low, row.high) if value is not None]
     spread = "" if row.spread is None else f" ± {row.spread:.3f}"
-    return f"{numbers[0]} \\[{numbers[1]}, {numbers[2]}]{spread}"
+    p_value = "" if row.p_holm is None else f", p {row.p_holm:.3f}"
+    return f"{numbers[0]} \\[{numbers[1]}, {numbers[2]}]{spread}{p_value}"

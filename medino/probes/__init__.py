@@ -1,7 +1,14 @@
 """Features to few-shot numbers: probes, the study, its statistics."""
 
-from medino.probes.bootstrap import auroc_replicates, balanced_accuracy_replicates, patient_counts, percentile_interval
+from medino.probes.bootstrap import (
+    auroc_replicates,
+    balanced_accuracy_replicates,
+    bca_interval,
+    patient_counts,
+    percentile_interval,
+)
 from medino.probes.classifiers import knn, nearest_mean
+from medino.probes.comparisons import bootstrap_p_value, holm
 from medino.probes.evidence import (
     append_evidence,
     differences,
@@ -16,11 +23,14 @@ from medino.probes.evidence import (
 )
 from medino.probes.logistic import logistic
 from medino.probes.metrics import balanced_accuracy, macro_auroc
+from medino.probes.resampled import brier_score, calibration_error, cohen_kappa, macro_auprc, macro_f1
+from medino.probes.results import LOWER_IS_BETTER
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
 from medino.probes.study import PROBES, FewShotStudy
 
 __all__ = [
     "EVIDENCE_VERSION",
+    "LOWER_IS_BETTER",
     "PROBES",
     "EvidenceRow",
     "FewShotStudy",
@@ -28,13 +38,21 @@ __all__ = [
     "auroc_replicates",
     "balanced_accuracy",
     "balanced_accuracy_replicates",
+    "bca_interval",
+    "bootstrap_p_value",
+    "brier_score",
+    "calibration_error",
+    "cohen_kappa",
     "differences",
     "evidence_block",
     "evidence_table",
     "export_csv",
+    "holm",
     "knn",
     "logistic",
+    "macro_auprc",
     "macro_auroc",
+    "macro_f1",
     "merge_evidence",
     "nearest_mean",
     "of_kind",

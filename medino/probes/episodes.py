@@ -1,39 +1,67 @@
-"""Support sets: which labelled units an episode learns from, drawn by patient.
+"""Support sets: which labelled units an episode learns from, drawn by patient or by unit.
 
-A class's shots come from as many different patients: patients are drawn first, then one of each one's units of that
-class. Where the unit is the patient this is a draw of patients; for smaller units it keeps k shots from being k slices
-of one patient. The draw depends on the seed, the shots and the episode, never on a backbone or a probe.
+Drawn by patient, a class's shots come from as many different patients: patients are drawn first, then one of each one's
+units of that class. Where the unit is the patient this is a draw of patients; for smaller units it keeps k shots from
+being k slices of one patient. Drawn by unit ("images"), all units of a class are alike and several may be one
+patient's. The draw depends on the seed, the shots and the episode, never on a backbone or a probe.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from medino.core import InputError, numpy_generator
 
+DRAWS = ("patients", "images")
 
-def check_enough_patients(labels: np.ndarray, patients: np.ndarray, classes: list[str], shots: int) -> None:
-    """Refuse a number of shots that a class's training patients can't give.
+
+def too_small(
+    labels: np.ndarray, patients: np.ndarray, classes: Sequence[str], shots: int, draw: str
+) -> dict[str, tuple[int, int]]:
+    """The classes that can't give a number of shots, with their patients and units.
 
     Args:
         labels: (U,) labels of the units that may be drawn.
         patients: (U,) their patients.
         classes: the classes of the study.
         shots: units a class.
-
-    Raises:
-        InputError: which class has how many patients.
+        draw: patients or images, what has to be that many.
     """
+    small = {}
     for label in classes:
         of_class = labels == label
-        count = len(set(patients[of_class].tolist()))
-        if count < shots:
-            raise InputError(
-                f"class {label!r} has {count} training patients ({int(of_class.sum())} units), "
-                f"fewer than {shots} shots; ask for fewer shots or label more patients"
-            )
+        counts = len(set(patients[of_class].tolist())), int(of_class.sum())
+        if counts[DRAWS.index(draw)] < shots:
+            small[label] = counts
+    return small
+
+
+def check_enough(labels: np.ndarray, patients: np.ndarray, classes: Sequence[str], shots: int, draw: str) -> None:
+    """Refuse a number of shots that classes of the training split can't give; arguments as in `too_small`.
+
+    Raises:
+        InputError: which classes have how many patients and units.
+    """
+    small = too_small(labels, patients, classes, shots, draw)
+    if small:
+        counted = [
+            f"{label!r} has {owners} training patients ({units} units)" for label, (owners, units) in small.items()
+        ]
+        way = "label more patients" if draw == "patients" else "label more images"
+        raise InputError(
+            f"class {', class '.join(counted)}, fewer than {shots} shots; ask for fewer shots, {way}, or leave such "
+            "classes out (drop_small_classes)"
+        )
 
 
 def draw_support(
-    labels: np.ndarray, patients: np.ndarray, classes: list[str], shots: int, seed: int, episode: int
+    labels: np.ndarray,
+    patients: np.ndarray,
+    classes: Sequence[str],
+    shots: int,
+    draw: str,
+    seed: int,
+    episode: int,
 ) -> np.ndarray:
     """Draw one support set.
 
@@ -41,7 +69,8 @@ def draw_support(
         labels: (U,) labels of the units that may be drawn, in an order that does not depend on hashes.
         patients: (U,) their patients.
         classes: the classes of the study, in order.
-        shots: units a class, each from another patient.
+        shots: units a class.
+        draw: patients, each shot from another patient, or images, whosever they are.
         seed: the study's seed.
         episode: which draw.
 
@@ -49,10 +78,13 @@ def draw_support(
         (classes * shots,) indices of units, class after class.
     """
     generator = numpy_generator(seed, "support", shots, episode)
-    chosen = []
+    chosen: list[int] = []
     for label in classes:
         of_class = np.flatnonzero(labels == label)
+        if draw == "images":
+            chosen.extend(generator.choice(of_class, size=shots, replace=False).tolist())
+            continue
         owners = list(dict.fromkeys(patients[of_class].tolist()))
         for owner in generator.choice(owners, size=shots, replace=False):
-            chosen.append(generator.choice(of_class[patients[of_class] == owner]))
+            chosen.append(int(generator.choice(of_class[patients[of_class] == owner])))
     return np.array(chosen)

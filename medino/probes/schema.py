@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from medino.core import column
 
-EVIDENCE_VERSION = 1
+EVIDENCE_VERSION = 2
 """Schema version of the evidence."""
 
 
@@ -29,15 +29,31 @@ class EvidenceRow:
     patient_unit: str = column("what stands for the patient: patient, study, file or a mixture joined by +")
     shots: int | None = column("labelled units a class", None)
     episode: int | None = column("which draw of the support set", None)
-    metric: str | None = column("balanced_accuracy, auroc, dice, hausdorff95_px, hausdorff95_mm, ...", None)
+    metric: str | None = column(
+        "balanced_accuracy, auroc, auprc, macro_f1, kappa, brier, calibration_error, dice", None
+    )
     value: float | None = column("the metric, or the paired difference", None)
     low: float | None = column("lower end of the 95 % interval over test patients", None)
     high: float | None = column("upper end of it", None)
+    interval: str | None = column("percentile or bca: which one low and high are; null for segmentation", None)
+    low_percentile: float | None = column("lower end of the percentile interval", None)
+    high_percentile: float | None = column("upper end of it", None)
+    low_bca: float | None = column("lower end of the bias-corrected and accelerated interval", None)
+    high_bca: float | None = column("upper end of it", None)
+    replicates: int | None = column("resamples of the test patients in which the metric has a value", None)
+    replicates_lacking_class: int | None = column(
+        "how many of them lack a class that the test patients have; the metric is then that of the others", None
+    )
+    p_value: float | None = column("of a paired difference: two-sided, from the resamples", None)
+    p_holm: float | None = column("the same by Holm over the study's comparisons of this metric", None)
+    comparisons: int | None = column("how many comparisons those are: backbones, probes, numbers of shots", None)
     spread: float | None = column("standard deviation over support draws", None)
     patients: int | None = column("number of test patients", None)
     patients_seen: int | None = column(
         "how many of them were seen unlabelled in pretraining; null where nobody can tell", None
     )
+    draw: str | None = column("patients or images: what the shots of a class are", None)
+    classes_left_out: str | None = column("classes of too few patients that were left out, joined by a comma", None)
     compared_with: str | None = column("the other backbone of a paired difference", None)
     unit_id: str | None = column("keyed hash of the unit", None)
     patient: str | None = column("keyed hash of its patient", None)

@@ -15,10 +15,20 @@ from medino.core import InputError, track
 from medino.data import Manifest
 from medino.features import FeatureTable
 from medino.probes.classifiers import knn, nearest_mean
+from medino.probes.comparisons import holm
 from medino.probes.design import Design
+from medino.probes.episodes import DRAWS
 from medino.probes.evidence import merge_evidence
 from medino.probes.logistic import logistic
-from medino.probes.results import MetricResult, episode_rows, metric_results, outcome_rows, summary_row, support_rows
+from medino.probes.results import (
+    INTERVALS,
+    MetricResult,
+    episode_rows,
+    metric_results,
+    outcome_rows,
+    summary_row,
+    support_rows,
+)
 from medino.probes.units import labelled_units, unit_vectors
 
 Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
@@ -28,19 +38,26 @@ PROBES: dict[str, Probe] = {"nearest_mean": nearest_mean, "knn": knn, "logistic"
 
 EPISODES_AT_ONCE = 64
 
+Cell = tuple[int, str, str]
+"""Shots, probe and backbone."""
+
 
 @dataclass(frozen=True)
 class FewShotStudy:
     """Compare backbones on a handful of labelled patients.
 
     Args:
-        shots: labelled units a class, each from another patient; one study for each number.
+        shots: labelled units a class; one study for each number.
+        draw: patients (each shot of a class from another one) or images (units of a class, whosever they are).
+        drop_small_classes: leave out classes that can't give the most shots or are never tested; they are refused by
+            name otherwise, and named in the evidence if left out.
         episodes: support sets drawn for each number of shots.
         probes: nearest_mean, knn, logistic.
         features: class, mean_patch, class_and_mean_patch or last_four.
         unit: what is classified: image, series, study or patient (vectors of its images averaged).
         seed: of support sets and resamples.
         replicates: resamples of the test patients for the 95 % intervals.
+        interval: percentile or bca, the interval that tables and figures show; the evidence holds both.
         dataset: name of the labelled set in the evidence; the manifest's name if None.
         baseline: the backbone that the others are compared with; the first one if None.
 
@@ -55,6 +72,9 @@ class FewShotStudy:
     unit: str = "image"
     seed: int = 0
     replicates: int = 1000
+    interval: str = "percentile"
+    draw: str = "patients"
+    drop_small_classes: bool = False
     dataset: str | None = None
     baseline: str | None = None
 
@@ -62,11 +82,14 @@ class FewShotStudy:
         for probe in self.probes:
             if probe not in PROBES:
                 raise InputError(f"there is no probe {probe!r}; choose from {', '.join(PROBES)}")
+        for setting, value, known in (("interval", self.interval, INTERVALS), ("draw", self.draw, DRAWS)):
+            if value not in known:
+                raise InputError(f"there is no {setting} {value!r}; choose one of {', '.join(known)}")
         if not self.probes or not self.shots:
             raise InputError("a study needs at least one number of shots and one probe")
-        for name, value in (("shots", min(self.shots)), ("episodes", self.episodes), ("replicates", self.replicates)):
-            if value < 1:
-                raise InputError(f"{name} is {value}; give a number of at least 1")
+        for name, number in (("shots", min(self.shots)), ("episodes", self.episodes), ("replicates", self.replicates)):
+            if number < 1:
+                raise InputError(f"{name} is {number}; give a number of at least 1")
 
     def check(self, manifest: Manifest) -> None:
         """See whether a manifest's labels and splits can carry the study, before any feature is computed.
@@ -114,6 +137,8 @@ class FewShotStudy:
             "features": self.features,
             "unit": self.unit,
             "patient_unit": manifest.patient_unit,
+            "draw": self.draw,
+            "classes_left_out": ", ".join(design.classes_left_out) or None,
         }
         return merge_evidence(list(self._evidence(design, vectors, seen, baseline, shared)))
 
@@ -123,6 +148,8 @@ class FewShotStudy:
             manifest,
             labelled_units(manifest, self.unit, left_out),
             shots=self.shots,
+            draw=self.draw,
+            drop_small_classes=self.drop_small_classes,
             episodes=self.episodes,
             replicates=self.replicates,
             seed=self.seed,
@@ -134,11 +161,11 @@ class FewShotStudy:
         vectors: Mapping[str, np.ndarray],
         seen: Mapping[str, frozenset[str] | None],
         baseline: str,
-        shared: Mapping[str, str],
+        shared: Mapping[str, str | None],
     ) -> Iterator[pa.Table]:
         """All rows, in blocks."""
         support = {shots: design.support(shots) for shots in dict.fromkeys(self.shots)}
-        found: dict[tuple[int, str, str], dict[str, MetricResult]] = {}
+        found: dict[Cell, dict[str, MetricResult]] = {}
         work = [(shots, probe, name) for shots in support for probe in dict.fromkeys(self.probes) for name in vectors]
         for shots, probe, name in track(work, "few-shot study"):
             where = {**shared, "backbone": name, "probe": probe, "shots": shots}
@@ -146,15 +173,42 @@ class FewShotStudy:
             found[shots, probe, name] = metric_results(design, scores)
             yield support_rows(design, support[shots], where)
             yield outcome_rows(design, scores, where)
+        compared = _compared(found, baseline)
         for (shots, probe, name), metrics in found.items():
             where = {**shared, "backbone": name, "probe": probe, "shots": shots}
             for metric, result in metrics.items():
                 yield episode_rows(metric, result, where)
-                yield summary_row(design, metric, result, seen[name], where)
-                if name != baseline:
-                    difference = result.minus(found[shots, probe, baseline][metric])
-                    compared = {**where, "compared_with": baseline}
-                    yield summary_row(design, metric, difference, _by_either(seen[name], seen[baseline]), compared)
+                yield summary_row(design, metric, result, seen[name], self.interval, where)
+                if (shots, probe, name) in compared.get(metric, {}):
+                    difference, told = compared[metric][shots, probe, name]
+                    told = {**where, "compared_with": baseline, **told}
+                    either = _by_either(seen[name], seen[baseline])
+                    yield summary_row(design, metric, difference, either, self.interval, told)
+
+
+def _compared(
+    found: Mapping[Cell, Mapping[str, MetricResult]], baseline: str
+) -> dict[str, dict[Cell, tuple[MetricResult, dict[str, object]]]]:
+    """By metric and cell, the paired difference to the baseline and its p-values.
+
+    Holm's correction runs over all comparisons of one metric: a metric is chosen before, a backbone, a probe and a
+    number of shots are what a reader looks through for one that differs.
+    """
+    differences: dict[str, dict[Cell, MetricResult]] = {}
+    for (shots, probe, name), metrics in found.items():
+        if name == baseline:
+            continue
+        reference = found[shots, probe, baseline]
+        for metric in metrics.keys() & reference.keys():
+            differences.setdefault(metric, {})[shots, probe, name] = metrics[metric].minus(reference[metric])
+    told: dict[str, dict[Cell, tuple[MetricResult, dict[str, object]]]] = {}
+    for metric, of_metric in differences.items():
+        corrected = holm([difference.p_value for difference in of_metric.values()])
+        told[metric] = {
+            cell: (difference, {"p_value": difference.p_value, "p_holm": p_holm, "comparisons": len(of_metric)})
+            for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True)
+        }
+    return told
 
 
 def probe_scores(probe: str, vectors: np.ndarray, support: np.ndarray, design: Design) -> np.ndarray:

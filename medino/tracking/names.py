@@ -8,6 +8,11 @@ _PROBES = {"nearest_mean": "nearest class mean", "knn": "nearest neighbours", "l
 _METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "macro_f1": "macro F1",
+    "kappa": "Cohen's kappa",
+    "brier": "Brier score",
+    "calibration_error": "expected calibration error",
     "dice": "Dice",
     "hausdorff95_mm": "95 % Hausdorff, mm",
     "hausdorff95_px": "95 % Hausdorff, px",

@@ -2,12 +2,15 @@
 
 import math
 
-from medino.probes import EvidenceRow
+from medino.probes import LOWER_IS_BETTER, EvidenceRow
 from medino.tracking.html import interval, number
 from medino.tracking.names import capital, metric_name, probe_name
 
 FEW_PATIENTS = 30
 """Below this many test patients a percentile interval is itself unsure; the report says so."""
+
+LEVEL = 0.05
+"""Of the p-values by Holm: what belongs to intervals of 95 %."""
 
 BETTER, WORSE, NOTHING_SHOWN, UNDECIDED = "better", "worse", "no difference shown", "no interval"
 
@@ -23,21 +26,34 @@ def verdict(row: EvidenceRow) -> str:
     found = f"{found} against {row.compared_with} ({where}, {row.patients} test patients)"
     shown = in_a_word(row)
     if shown == NOTHING_SHOWN:
-        low, high = (number(abs(end or 0.0)) for end in (row.low, row.high))
+        low, high = (number(abs(end or 0.0)) for end in _worse_first(row))
         if low == high == number(0.0):
             return f"No difference shown: {found}. The two score alike on every resample of these patients."
         return f"No difference shown: {found}. Anything from {low} worse to {high} better is still possible."
     said = {BETTER: f"{capital(row.backbone)} helped", WORSE: f"{capital(row.backbone)} harmed"}
-    return f"{said.get(shown, 'Not decided')}: {found}."
+    return f"{said.get(shown, 'Not decided')}: {found}.{_over_all_comparisons(row, shown)}"
 
 
 def in_a_word(row: EvidenceRow) -> str:
     """Better, worse, or no difference shown: on which side of zero the whole interval lies."""
     if row.low is None or row.high is None or math.isnan(row.low) or math.isnan(row.high):
         return UNDECIDED
-    if row.low > 0:
-        return BETTER
-    return WORSE if row.high < 0 else NOTHING_SHOWN
+    if row.low <= 0 <= row.high:
+        return NOTHING_SHOWN
+    return BETTER if (row.low > 0) != (row.metric in LOWER_IS_BETTER) else WORSE
+
+
+def _worse_first(row: EvidenceRow) -> tuple[float | None, float | None]:
+    """The ends of the interval, the worse one first."""
+    return (row.high, row.low) if row.metric in LOWER_IS_BETTER else (row.low, row.high)
+
+
+def _over_all_comparisons(row: EvidenceRow, shown: str) -> str:
+    """What is left of a finding once all comparisons of the study count; nothing where it was the only one."""
+    if shown not in (BETTER, WORSE) or row.p_holm is None or (row.comparisons or 1) < 2:
+        return ""
+    told = f" Over the study's {row.comparisons} comparisons (Holm) p is {number(row.p_holm)}"
+    return f"{told}." if row.p_holm < LEVEL else f"{told}: among so many, chance alone may have found it."
 
 
 def cautions(row: EvidenceRow) -> list[str]:

@@ -111,8 +111,27 @@ def test_a_runs_folder_takes_the_evidence_and_keeps_what_is_there(cohort: Path) 
 def test_the_summary_can_be_had_as_csv(cohort: Path) -> None:
     assert main(words(cohort, "--csv", cohort.parent / "summary.csv")) == 0
     table = pyarrow.csv.read_csv(cohort.parent / "summary.csv")
-    assert table.num_rows == 2 * 3 * 2 * 3
+    assert table.num_rows == 2 * 3 * 7 * 3
     assert "unit_id" not in table.column_names or table["unit_id"].null_count == table.num_rows
+
+
+def test_settings_of_the_draw_and_the_interval_reach_the_study(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Manifest.read(cohort)
+    rare = manifest.column("patient")[0]
+    owners, labels = manifest.column("patient"), manifest.column("label")
+    save(
+        manifest.with_column(
+            "label", ["rare" if p == rare else label for p, label in zip(owners, labels, strict=True)]
+        ),
+        cohort.parent,
+    )
+    settings = ("--draw", "images", "--interval", "bca", "--drop_small_classes")
+    assert main(words(cohort, *settings)) == 0
+    assert "left out, of too few patients: rare" in capsys.readouterr().out
+    rows = summaries(read_evidence(cohort.parent / "evidence.parquet"))
+    assert {(row.draw, row.interval, row.classes_left_out) for row in rows} == {("images", "bca", "rare")}
 
 
 def test_a_config_file_gives_the_same_study(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:

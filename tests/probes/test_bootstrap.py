@@ -7,10 +7,13 @@ from medino.probes import (
     auroc_replicates,
     balanced_accuracy,
     balanced_accuracy_replicates,
+    bca_interval,
+    bootstrap_p_value,
     macro_auroc,
     patient_counts,
     percentile_interval,
 )
+from medino.probes.bootstrap import jackknife_counts
 
 
 def _episodes(classes: int = 3, units: int = 60, episodes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -86,6 +89,60 @@ def test_the_interval_leaves_out_replicates_without_a_value() -> None:
     values = np.append(np.linspace(0, 1, 1001), np.nan)
     assert percentile_interval(values) == pytest.approx((0.025, 0.975))
     assert np.isnan(percentile_interval(np.full(3, np.nan))).all()
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.std])
+def test_the_bca_interval_is_scipys_on_the_same_replicates(statistic) -> None:
+    values = np.random.default_rng(0).lognormal(size=40)
+    peer = bootstrap((values,), statistic, n_resamples=3000, method="BCa", rng=1)
+    left_out = np.array([statistic(np.delete(values, place)) for place in range(40)])
+    found = bca_interval(float(statistic(values)), peer.bootstrap_distribution, left_out)
+    assert found == pytest.approx((peer.confidence_interval.low, peer.confidence_interval.high), rel=1e-6)
+    assert found != pytest.approx(percentile_interval(peer.bootstrap_distribution), rel=1e-3)
+
+
+def test_the_bca_interval_without_skew_and_bias_is_the_percentile_interval() -> None:
+    replicates = np.append(np.linspace(-1, 1, 1001), np.nan)
+    symmetric = np.array([-1.0, 1.0, np.nan])
+    assert bca_interval(0.0, replicates, symmetric) == pytest.approx((-0.95, 0.95), abs=1e-9)
+    assert bca_interval(0.5, np.full(10, 0.5), symmetric) == (0.5, 0.5)
+    assert np.isnan(bca_interval(2.0, replicates, symmetric)).all()
+    assert np.isnan(bca_interval(0.0, np.full(3, np.nan), symmetric)).all()
+
+
+def test_the_jackknife_leaves_out_each_patient_once() -> None:
+    np.testing.assert_array_equal(jackknife_counts(5, seed=0), 1 - np.eye(5))
+    many = 1 - jackknife_counts(501, seed=0)
+    assert many.shape == (200, 501)
+    assert (many.sum(axis=0) == 1).all()
+    assert set(many.sum(axis=1).tolist()) == {2, 3}
+
+
+@pytest.mark.slow
+def test_intervals_and_p_values_of_a_paired_difference_keep_their_levels() -> None:
+    """60 patients of two images; two classifiers of equal recall in the population, dependent within a patient."""
+    generator = np.random.default_rng(1)
+    trials, covered, found = 400, {"percentile": 0, "bca": 0}, 0
+    patient = np.arange(120) // 2
+    targets = np.repeat(np.arange(2), 60)
+    for trial in range(trials):
+        skill = np.repeat(generator.beta(3.0, 1.0, size=60), 2)
+        weights = patient_counts(60, 1000, seed=trial)[:, patient]
+        left_out = jackknife_counts(60, seed=trial)[:, patient]
+        both = [np.where(generator.random(120) < skill, targets, 1 - targets)[None] for _ in range(2)]
+        value, replicates, jackknife = (
+            np.subtract(*(balanced_accuracy_replicates(targets, predicted, some) for predicted in both))
+            for some in (np.ones((1, 120)), weights, left_out)
+        )
+        for name, (low, high) in (
+            ("percentile", percentile_interval(replicates)),
+            ("bca", bca_interval(float(value[0]), replicates, jackknife)),
+        ):
+            covered[name] += low <= 0 <= high
+        found += bootstrap_p_value(replicates) < 0.05
+    for count in covered.values():
+        assert count / trials == pytest.approx(0.95, abs=0.03)
+    assert found / trials == pytest.approx(0.05, abs=0.03)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 
 from medino.core import InputError, write_table
 from medino.probes import (
+    EVIDENCE_VERSION,
     EvidenceRow,
     append_evidence,
     differences,
@@ -81,6 +82,9 @@ def test_summaries_and_differences_are_told_apart(tmp_path: Path) -> None:
 def test_another_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_evidence(tmp_path / "none.parquet")
-    write_table(tmp_path / "other.parquet", pa.table({"kind": ["summary"]}), "evidence", 1, {})
+    write_table(tmp_path / "old.parquet", pa.table({"kind": ["summary"]}), "evidence", 1, {})
+    with pytest.raises(InputError, match="has schema version 1, this medino reads 2; make the evidence again"):
+        read_evidence(tmp_path / "old.parquet")
+    write_table(tmp_path / "other.parquet", pa.table({"kind": ["summary"]}), "evidence", EVIDENCE_VERSION, {})
     with pytest.raises(InputError, match="does not fit the evidence's schema"):
         read_evidence(tmp_path / "other.parquet")

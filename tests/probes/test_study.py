@@ -4,12 +4,46 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    roc_auc_score,
+)
 
 from medino.core import InputError
 from medino.data import Manifest
 from medino.features import FeatureTable
-from medino.probes import FewShotStudy, differences, of_kind, patient_counts, summaries
+from medino.probes import FewShotStudy, differences, holm, of_kind, patient_counts, summaries
+
+
+def _one_against_rest(metric, targets: np.ndarray, scores: np.ndarray) -> float:
+    return np.mean([metric(targets == label, scores[:, place]) for place, label in enumerate(np.unique(targets))])
+
+
+def _calibration_error(targets: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
+    sure = scores.max(axis=1)
+    error = 0.0
+    for place in range(15):
+        inside = (sure > place / 15) & (sure <= (place + 1) / 15)
+        if inside.any():
+            error += inside.mean() * abs(sure[inside].mean() - (targets == predicted)[inside].mean())
+    return error
+
+
+PEERS = {
+    "balanced_accuracy": lambda targets, predicted, scores: balanced_accuracy_score(targets, predicted),
+    "auroc": lambda targets, predicted, scores: _one_against_rest(roc_auc_score, targets, scores),
+    "auprc": lambda targets, predicted, scores: _one_against_rest(average_precision_score, targets, scores),
+    "macro_f1": lambda targets, predicted, scores: f1_score(targets, predicted, average="macro"),
+    "kappa": lambda targets, predicted, scores: cohen_kappa_score(targets, predicted),
+    "brier": lambda targets, predicted, scores: (
+        ((scores - (targets[:, None] == np.unique(targets))) ** 2).sum(axis=1).mean()
+    ),
+    "calibration_error": _calibration_error,
+}
+"""Each metric of one episode from (N,) classes, (N,) predictions and (N, C) scores."""
 
 STUDY = FewShotStudy(shots=(2, 5), episodes=6, replicates=200)
 
@@ -22,10 +56,10 @@ def evidence(make_manifest, make_features) -> pa.Table:
 
 
 def test_there_is_a_summary_of_each_backbone_probe_metric_and_number_of_shots(evidence: pa.Table) -> None:
-    assert len(summaries(evidence)) == 2 * 3 * 2 * 2
+    assert len(summaries(evidence)) == 2 * 3 * 2 * len(PEERS)
     assert {row.backbone for row in differences(evidence)} == {"adapted"}
     assert {row.compared_with for row in differences(evidence)} == {"start"}
-    assert len(differences(evidence)) == 3 * 2 * 2
+    assert len(differences(evidence)) == 3 * 2 * len(PEERS)
     for row in [*summaries(evidence), *differences(evidence)]:
         assert row.low <= row.value <= row.high
         assert row.spread is not None
@@ -39,20 +73,15 @@ def test_the_better_features_win(evidence: pa.Table) -> None:
 
 
 def test_summaries_can_be_computed_again_from_the_outcomes(evidence: pa.Table) -> None:
+    rows = of_kind(evidence, "outcome", backbone="adapted", shots=5)
     for summary in summaries(evidence, backbone="adapted", shots=5):
-        rows = of_kind(evidence, "outcome", backbone="adapted", shots=5, probe=summary.probe)
         metrics = []
         for episode in range(STUDY.episodes):
-            rows_of = of_kind(rows, "outcome", episode=episode)
-            targets = np.array(rows_of["target"].to_pylist())
-            if summary.metric == "balanced_accuracy":
-                metrics.append(balanced_accuracy_score(targets, np.array(rows_of["predicted"].to_pylist())))
-            else:
-                scores = np.array(rows_of["scores"].to_pylist())
-                classes = np.unique(targets)
-                metrics.append(np.mean([roc_auc_score(targets == c, scores[:, i]) for i, c in enumerate(classes)]))
+            rows_of = of_kind(rows, "outcome", episode=episode, probe=summary.probe)
+            targets, predicted = (np.array(rows_of[name].to_pylist()) for name in ("target", "predicted"))
+            metrics.append(PEERS[summary.metric](targets, predicted, np.array(rows_of["scores"].to_pylist())))
         assert summary.value == pytest.approx(np.mean(metrics), rel=1e-5)
-        assert summary.spread == pytest.approx(np.std(metrics, ddof=1), rel=1e-5)
+        assert summary.spread == pytest.approx(np.std(metrics, ddof=1), rel=1e-4)
 
 
 def test_the_paired_interval_can_be_computed_again_from_the_outcomes(evidence: pa.Table) -> None:
@@ -154,6 +183,77 @@ def test_the_baseline_can_be_named(make_manifest, make_features) -> None:
     features = {"one": make_features(manifest), "other": make_features(manifest, 2.0)}
     evidence = dataclasses.replace(STUDY, baseline="other").run(features, manifest)
     assert {(row.backbone, row.compared_with) for row in differences(evidence)} == {("one", "other")}
+
+
+def test_both_intervals_are_kept_and_the_one_asked_for_leads(evidence: pa.Table, make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = {"start": make_features(manifest, 0.6), "adapted": make_features(manifest, 1.2)}
+    other = dataclasses.replace(STUDY, interval="bca").run(features, manifest)
+    for row, same in zip(summaries(evidence), summaries(other), strict=True):
+        assert (row.interval, same.interval) == ("percentile", "bca")
+        assert (row.low, row.high) == (row.low_percentile, row.high_percentile)
+        assert (same.low, same.high) == (row.low_bca, row.high_bca)
+    assert any(row.low_bca != row.low_percentile for row in summaries(evidence))
+
+
+def test_resamples_that_lack_a_class_are_counted(make_manifest, make_features) -> None:
+    manifest = make_manifest(classes=2, patients_a_class=4)
+    study = dataclasses.replace(STUDY, shots=(1,), probes=("nearest_mean",))
+    evidence = study.run({"start": make_features(manifest)}, manifest)
+    counts = patient_counts(4, STUDY.replicates, STUDY.seed).reshape(-1, 2, 2)
+    # Patients 4 to 7 are tested; their classes take turns.
+    lacking = int((counts.sum(axis=1) == 0).any(axis=1).sum())
+    assert lacking > 0
+    for row in summaries(evidence):
+        has_value = row.metric not in ("auroc", "auprc", "kappa")
+        assert row.replicates == (STUDY.replicates if has_value else STUDY.replicates - lacking)
+        assert row.replicates_lacking_class == (lacking if has_value else 0)
+
+
+def test_p_values_are_corrected_over_all_comparisons_of_a_metric(evidence: pa.Table) -> None:
+    assert {row.p_value for row in summaries(evidence)} == {None}
+    for metric in PEERS:
+        rows = differences(evidence, metric=metric)
+        assert {row.comparisons for row in rows} == {6}
+        assert [row.p_holm for row in rows] == holm([row.p_value for row in rows])
+
+
+def test_shots_may_be_images_of_one_patient(make_manifest, make_features) -> None:
+    manifest = make_manifest(patients_a_class=4, images_a_patient=6)
+    features = {"start": make_features(manifest)}
+    with pytest.raises(InputError, match=r"class 'class 0' has 2 training patients .*, class 'class 1' has 2"):
+        STUDY.run(features, manifest)
+    evidence = dataclasses.replace(STUDY, draw="images").run(features, manifest)
+    support = of_kind(evidence, "support", shots=5, probe="knn", episode=0)
+    assert len(set(support["unit_id"].to_pylist())) == support.num_rows == 15
+    assert len(set(support["patient"].to_pylist())) < 15
+    assert {row.draw for row in summaries(evidence)} == {"images"}
+
+
+def test_small_classes_are_left_out_only_when_told_so(make_manifest, make_features) -> None:
+    manifest = _with(make_manifest(), "label", lambda i, v: None if 12 <= i < 108 and v == "class 2" else v)
+    features = {"start": make_features(manifest)}
+    with pytest.raises(InputError, match=r"class 'class 2' has 1 training patients .*drop_small_classes"):
+        STUDY.run(features, manifest)
+    evidence = dataclasses.replace(STUDY, drop_small_classes=True).run(features, manifest)
+    assert {row.classes_left_out for row in summaries(evidence)} == {"class 2"}
+    assert {row.patients for row in summaries(evidence)} == {24}
+    assert set(of_kind(evidence, "outcome")["target"].to_pylist()) == {"class 0", "class 1"}
+    assert set(of_kind(evidence, "support")["target"].to_pylist()) == {"class 0", "class 1"}
+    alone = _with(manifest, "label", lambda i, v: None if v == "class 2" else v)
+    same = STUDY.run({"start": dataclasses.replace(features["start"], manifest=alone.fingerprint)}, alone)
+    assert [row.value for row in summaries(evidence)] == [row.value for row in summaries(same)]
+
+
+def test_too_many_small_classes_leave_no_study(make_manifest) -> None:
+    with pytest.raises(InputError, match="0 of 3 classes are left; a study needs two or more"):
+        dataclasses.replace(STUDY, shots=(40,), drop_small_classes=True).check(make_manifest())
+
+
+@pytest.mark.parametrize(("setting", "known"), [("interval", "percentile, bca"), ("draw", "patients, images")])
+def test_unknown_settings_are_taught(setting: str, known: str) -> None:
+    with pytest.raises(InputError, match=f"there is no {setting} 'none'; choose one of {known}"):
+        dataclasses.replace(STUDY, **{setting: "none"})
 
 
 def test_a_study_repeats_itself_and_another_seed_draws_others(make_manifest, make_features) -> None:
@@ -281,8 +381,10 @@ def test_identical_vectors_score_as_chance(value: float, make_manifest, make_fea
     manifest = make_manifest()
     features = make_features(manifest)
     constant = _changed(features, np.full_like(features.blocks[1, "class"], value))
+    chance = {"balanced_accuracy": 1 / 3, "auroc": 0.5, "auprc": 1 / 3, "kappa": 0}
     for row in summaries(STUDY.run({"start": constant}, manifest)):
-        assert row.value == pytest.approx(1 / 3 if row.metric == "balanced_accuracy" else 0.5)
+        if row.metric in chance:
+            assert row.value == pytest.approx(chance[row.metric], abs=1e-6)
 
 
 def test_features_without_some_labelled_samples_are_refused(make_manifest, make_features) -> None:

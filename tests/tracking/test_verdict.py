@@ -45,6 +45,21 @@ def test_the_sentence_follows_the_interval_and_not_the_mean(low: float, high: fl
     assert "80 test patients" in sentence
 
 
+def test_where_less_is_better_a_decrease_helped() -> None:
+    error = replace(ROW, metric="calibration_error")
+    assert verdict(error).startswith("Adapted harmed:")
+    assert verdict(replace(error, low=-0.09, high=-0.01)).startswith("Adapted helped:")
+    assert "0.090 worse to 0.020 better" in verdict(replace(error, low=-0.02, high=0.09))
+
+
+def test_a_finding_among_many_comparisons_says_what_holm_leaves() -> None:
+    among_many = replace(ROW, p_value=0.004, p_holm=0.024, comparisons=6)
+    assert verdict(among_many).endswith("Over the study's 6 comparisons (Holm) p is 0.024.")
+    assert "chance alone may have found it" in verdict(replace(among_many, p_holm=0.08))
+    assert "Holm" not in verdict(replace(among_many, comparisons=1))
+    assert "Holm" not in verdict(replace(among_many, low=-0.01))
+
+
 def test_no_difference_shown_says_how_much_is_still_possible() -> None:
     assert "0.020 worse to 0.090 better" in verdict(replace(ROW, low=-0.02, high=0.09))
 
