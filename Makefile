@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-adaptation bench-data bench-ssl bench-views bundle fuzz soak clean
+.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,9 @@ test-slow: install  ## the slower tests (at most 40 minutes on two cores)
 
 bench-learning: install  ## does pretraining from scratch help few-shot accuracy on real tiles? writes docs/benchmarks/learning.md
 	$(BIN)/python -m tests.benchmarks.learning
+
+bench-selection: install  ## does `medino select` beat labelling at random, at five labels a class? writes docs/benchmarks/selection.md
+	$(BIN)/python -m tests.benchmarks.selection
 
 bench-adaptation: install  ## what continuing gains on new images and loses on old ones, in two hops; writes docs/adaptation.md (an hour; goes on where it was stopped)
 	$(BIN)/python -m tests.benchmarks.adaptation
