@@ -17,7 +17,7 @@ COLOUR_SHIFTS = (1, 256, 65536)
 """What red, green and blue of 8 bits are multiplied by where they share a number of 32 bits."""
 
 LARGE_SIDE = 128
-"""From this side on a crop takes longer than its calls: two of 224 pixels are faster one by one, eight of 98 are not."""
+"""From this side on a crop takes longer than its calls: two of 224 pixels are faster one by one, eight of 98 not."""
 
 
 def one_by_one(device: torch.device) -> bool:
@@ -90,8 +90,8 @@ def cubic_taps(lengths: Sequence[int], size: int, device: torch.device) -> tuple
 def resize_crops(image: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
     """Cut crops out of an image and resize each, bicubic and antialiased, to a square.
 
-    As `resize_crop` of each, to float32's precision. On a CPU large ones are made one by one, which leaves out what lies
-    beside them; else all are made at once.
+    As `resize_crop` of each, to float32's precision. On a CPU large ones are made one by one, which leaves out what
+    lies beside them; else all are made at once.
 
     Args:
         image: (C, H, W) float32.
