@@ -108,8 +108,8 @@ def _section(measured: Measured) -> str:
         f"A: {first.title}, {hop.start_steps} steps from scratch; {patients[hop.first]} test patients ({first.unit}). "
         f"B: {second.title}, {hop.steps} steps; {patients[hop.second]} test patients ({second.unit}).",
         f"![Accuracy on A and B over the steps on B](figures/adaptation_{hop.name}.png)",
-        "*k-NN, mean of 5 and 20 labelled images a class, over the steps on B. Thick: their mean; thin: each "
-        "seed; level: the start.*",
+        "*k-NN, mean of 5 and 20 labelled images a class. Thick: the mean of the seeds; thin: each seed; level: the "
+        "start.*",
         "Mean of k-NN, nearest mean and logistic regression at 5 and 20 labelled images a class:",
         _main_table(measured),
         _verdict(measured, learnt),
