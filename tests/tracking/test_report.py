@@ -158,7 +158,8 @@ def test_every_summary_of_the_study_is_in_the_tables(page: Page, evidence: pa.Ta
         assert row.value is not None
         assert row.low is not None
         assert row.high is not None
-        assert f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" in page.text
+        shown = f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]".replace("-", "\N{MINUS SIGN}")
+        assert shown in page.text
 
 
 def test_each_figure_says_on_how_many_patients(text: str) -> None:
