@@ -5,6 +5,7 @@ all sizes together, as one (P, D); only attention keeps to the tokens of a crop.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +81,26 @@ class MLP(nn.Module):
     def last(self) -> nn.Linear:
         """The last layer."""
         return self.fc2
+
+
+class _GELULinear(torch.autograd.Function):
+    """`linear(gelu(x))` that keeps x alone and computes the GELU again where the weight's gradient needs it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.bias_type = bias.dtype
+        return F.linear(F.gelu(x), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        flat = gradient.flatten(0, -2)
+        of_weight = (flat.T @ F.gelu(x).to(flat.dtype).flatten(0, -2)).to(weight.dtype) if wants_weight else None
+        of_bias = flat.sum(dim=0).to(ctx.bias_type) if wants_bias else None
+        of_x = torch.ops.aten.gelu_backward(gradient @ weight.to(gradient.dtype), x) if wants_x else None
+        return of_x, of_weight, of_bias
 
 
 class SwiGLU(nn.Module):
@@ -230,7 +251,13 @@ class Block(nn.Module):
 
     def mlp_branch(self, tokens: torch.Tensor) -> torch.Tensor:
         """What the MLP adds to packed tokens."""
-        return scaled_linear(self.ls2, self.mlp.last, self.mlp.hidden(self.norm2(tokens)))
+        normed, mlp, scale = self.norm2(tokens), self.mlp, self.ls2
+        trains = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if trains and isinstance(mlp, MLP) and isinstance(scale, LayerScale) and not hasattr(mlp.last, "adapter"):
+            # The hidden layer is four times as wide as the tokens, and GELU costs little beside the products around it.
+            weight, bias = mlp.last.weight * scale.gamma[:, None], mlp.last.bias * scale.gamma
+            return _GELULinear.apply(mlp.fc1(normed), weight, bias)
+        return scaled_linear(scale, mlp.last, mlp.hidden(normed))
 
     def taken(self, crops: Crops, drawn: Drawn | None) -> Crops:
         """What a branch runs on."""
