@@ -155,7 +155,7 @@ from medino.data.workers import Limits, Workers, read_all
 answers = read_all(process_of, itertools.chain(range(400)), 2, "reading")
 try:
     print(*{next(answers) for _ in range(400)}, flush=True)
-    list(read_all(half_or_end, ["endless loop in C"] * 8, Workers(2, Limits(seconds=10.0)), "reading"))
+    list(read_all(half_or_end, ["endless loop in C"] * 1000, Workers(2, Limits(seconds=10.0)), "reading"))
 except KeyboardInterrupt:
     sys.exit(130)
 """
