@@ -8,7 +8,7 @@ import numpy as np
 def bootstrap_p_value(replicates: np.ndarray) -> float:
     """Two-sided p-value of no difference: twice the share of resamples on the lesser side of zero, zeros on both.
 
-    It is the level at which the percentile interval begins to hold zero (Davison and Hinkley 1997, section 5.6 on
+    It is the level at which the percentile interval begins to hold zero (Davison and Hinkley 1997, chapter 5, on
     intervals and tests), so that the two agree; one is added above and below, as the resamples are drawn (Phipson and
     Smyth 2010), so that it is never 0.
 
