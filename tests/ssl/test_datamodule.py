@@ -120,7 +120,7 @@ def test_nothing_but_broken_files_is_refused_before_the_first_step(
 ) -> None:
     for path in (tmp_path / "images").iterdir():
         path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="none of the \\d+ images .* can be decoded; look at them by medino scan"):
+    with pytest.raises(InputError, match=r"none of the \d+ images .* can be decoded; look at them by medino scan"):
         train(manifest, 2)
 
 
