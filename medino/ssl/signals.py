@@ -45,18 +45,21 @@ class StopSignals:
                 self._before.setdefault(number, before)
         # Lightning puts back, at the end, what it found: handlers of before, not these.
         trainer._signal_connector._original_handlers.update(cast(Any, self._before))
-        if callable(handler := signal.getsignal(signal.SIGCHLD)) and handler != self._note_child:
+        if callable(handler := heard_before(signal.getsignal(signal.SIGCHLD))):
             self._child_ended = handler
             signal.signal(signal.SIGCHLD, self._note_child)
 
     def restore(self) -> None:
-        """Put back the handlers that were there before."""
+        """Put back the handlers that were there before.
+
+        After a run that was stopped its workers may still be dying, of which torch is not to hear: that handler goes
+        back when the next run begins to listen.
+        """
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
         if self._child_ended is not None and self.received is None:
             signal.signal(signal.SIGCHLD, self._child_ended)
-            self._child_ended = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT:
@@ -65,9 +68,16 @@ class StopSignals:
         self.received = self.received or signal.Signals(number)
 
     def _note_child(self, number: int, frame: FrameType | None) -> None:
-        # At the very end of Python there may be nobody left to tell.
+        # Also when the run is over, as Lightning may put this handler back; at the very end nobody may be left to tell.
         if self.received is None and self._child_ended is not None:
             self._child_ended(number, frame)
+
+
+def heard_before(handler: Any) -> Any:
+    """The handler of SIGCHLD that runs put their own before."""
+    while isinstance(owner := getattr(handler, "__self__", None), StopSignals):
+        handler = owner._child_ended
+    return handler
 
 
 def signal_name(number: signal.Signals) -> str:

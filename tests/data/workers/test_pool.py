@@ -148,7 +148,8 @@ def test_no_worker_outlives_the_wish_for_its_answers() -> None:
 
 
 INTERRUPTED = """
-import itertools, sys
+import itertools, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is not there in what a shell runs in the background
 sys.path.insert(0, sys.argv[1])
 from worker_tasks import half_or_end, process_of
 from medino.data.workers import Limits, Workers, read_all
