@@ -13,7 +13,7 @@ from medino.cli.main import main
 from medino.data import assign_splits, scan, write_phantom
 from medino.models import PRESETS, build_backbone, save_backbone
 from medino.probes import read_evidence
-from medino.ssl import CONTINUED, SMALL_SCALE
+from medino.ssl import CONTINUED, CONTINUED_EXPLORA, CONTINUED_LORA, SMALL_SCALE
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments"
 FILES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.yaml"))
@@ -124,7 +124,8 @@ def test_the_study_compares_what_was_embedded(radiographs: Path, tmp_path: Path)
 @pytest.mark.parametrize("path", PRETRAINING, ids=str)
 def test_the_recipe_is_one_of_the_package(path: Path) -> None:
     given = settings(path)["model"]["init_args"]
-    recipe = SMALL_SCALE if path.stem.endswith("_cpu") else CONTINUED
+    recipes = {"continue_lora": CONTINUED_LORA, "continue_explora": CONTINUED_EXPLORA}
+    recipe = SMALL_SCALE if path.stem.endswith("_cpu") else recipes.get(path.stem, CONTINUED)
     assert {name: given.get(name) for name in recipe} == recipe
 
 

@@ -13,7 +13,7 @@ from medino.ssl.monitors import Probe, Watch, linear_cka, prototype_use, rankme
 from medino.ssl.networks import Network, build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import ParameterRule, clip_gradients, parameter_rules
-from medino.ssl.presets import CONTINUED, DINO_V1, SMALL_SCALE
+from medino.ssl.presets import CONTINUED, CONTINUED_EXPLORA, CONTINUED_LORA, DINO_V1, SMALL_SCALE
 from medino.ssl.prototypes import BeforePrototypes, prototype_cross_entropy
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
@@ -24,6 +24,8 @@ from medino.ssl.strategies import ExPLoRA, Freeze, Full, LoRA, Strategy
 
 __all__ = [
     "CONTINUED",
+    "CONTINUED_EXPLORA",
+    "CONTINUED_LORA",
     "DINO_V1",
     "SMALL_SCALE",
     "Anchor",

@@ -33,6 +33,12 @@ CONTINUED: dict[str, Any] = {
 }
 """From released weights: the long recipe's rate, which held where 3.5e-4 collapsed (OpenMidnight); its centering."""
 
+CONTINUED_LORA = {**CONTINUED, "base_lr": 2e-3}
+"""By adapters, which start at zero and hardly move at 2e-4 (docs/adaptation.md)."""
+
+CONTINUED_EXPLORA = {**CONTINUED, "base_lr": 1e-3}
+"""By adapters with the last block free, half of their rate."""
+
 DINO_V1: dict[str, Any] = {
     "objective": "dino",
     "drop_path_rate": 0.1,
