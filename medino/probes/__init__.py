@@ -23,10 +23,11 @@ from medino.probes.evidence import (
 )
 from medino.probes.logistic import logistic
 from medino.probes.metrics import balanced_accuracy, macro_auroc
+from medino.probes.registry import PROBES
 from medino.probes.resampled import brier_score, calibration_error, cohen_kappa, macro_auprc, macro_f1
 from medino.probes.results import LOWER_IS_BETTER
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
-from medino.probes.study import PROBES, FewShotStudy
+from medino.probes.study import FewShotStudy
 
 __all__ = [
     "EVIDENCE_VERSION",

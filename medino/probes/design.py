@@ -8,7 +8,7 @@ import numpy as np
 from medino.core import InputError
 from medino.data import Manifest
 from medino.probes.bootstrap import jackknife_counts, patient_counts
-from medino.probes.episodes import check_enough, draw_support, too_small
+from medino.probes.episodes import Episodes, check_enough, draw_support, too_small
 from medino.probes.units import Units, first_come
 
 
@@ -128,3 +128,8 @@ class Design:
             for episode in range(self.episodes)
         ]
         return self.train[np.stack(drawn)]
+
+    def task(self, support: np.ndarray) -> Episodes:
+        """What a learner is asked on (E, S) support sets of this design."""
+        classes = np.repeat(np.arange(len(self.classes)), support.shape[1] // len(self.classes))
+        return Episodes(support, classes, self.test, len(self.classes), self.seed)

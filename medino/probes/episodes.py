@@ -7,12 +7,32 @@ patient's. The draw depends on the seed, the shots and the episode, never on a b
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from medino.core import InputError, numpy_generator
 
 DRAWS = ("patients", "images")
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """What a learner is asked: from each episode's few labelled units, the classes of the test units.
+
+    Attributes:
+        support: (E, S) indices of the units that each episode learns from.
+        classes: (S,) the class of each column of `support`.
+        test: (Q,) indices of the test units.
+        num_classes: C.
+        seed: of whatever a learner draws.
+    """
+
+    support: np.ndarray
+    classes: np.ndarray
+    test: np.ndarray
+    num_classes: int
+    seed: int
 
 
 def too_small(

@@ -5,21 +5,19 @@ stays free for choosing between settings. Every backbone and probe sees the same
 from the same resamples of the test patients.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from medino.core import InputError, track
 from medino.data import Manifest
 from medino.features import FeatureTable
-from medino.probes.classifiers import knn, nearest_mean
 from medino.probes.comparisons import holm
 from medino.probes.design import Design
 from medino.probes.episodes import DRAWS
 from medino.probes.evidence import merge_evidence
-from medino.probes.logistic import logistic
+from medino.probes.registry import PROBES, probe_scores
 from medino.probes.results import (
     INTERVALS,
     MetricResult,
@@ -29,14 +27,8 @@ from medino.probes.results import (
     summary_row,
     support_rows,
 )
-from medino.probes.units import labelled_units, unit_vectors
-
-Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
-"""From support (E, S, D), classes (S,), queries (Q, D) and the number of classes C to scores (E, Q, C)."""
-
-PROBES: dict[str, Probe] = {"nearest_mean": nearest_mean, "knn": knn, "logistic": logistic}
-
-EPISODES_AT_ONCE = 64
+from medino.probes.sources import FeatureSource, Source
+from medino.probes.units import labelled_units
 
 Cell = tuple[int, str, str]
 """Shots, probe and backbone."""
@@ -129,7 +121,7 @@ class FewShotStudy:
             table.check_made_from(manifest, name)
         left_out = frozenset(sample for table in features.values() for sample in table.rejects)
         design = self._design(manifest, left_out)
-        vectors = {name: unit_vectors(design.units, table, self.features, name) for name, table in features.items()}
+        sources = {name: FeatureSource(name, design.units, table, self.features) for name, table in features.items()}
         seen = {name: _seen(name, table, pretraining_patients) for name, table in features.items()}
         shared = {
             "task": "classification",
@@ -140,7 +132,7 @@ class FewShotStudy:
             "draw": self.draw,
             "classes_left_out": ", ".join(design.classes_left_out) or None,
         }
-        return merge_evidence(list(self._evidence(design, vectors, seen, baseline, shared)))
+        return merge_evidence(list(self._evidence(design, sources, seen, baseline, shared)))
 
     def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset()) -> Design:
         """What is the same for every backbone."""
@@ -158,7 +150,7 @@ class FewShotStudy:
     def _evidence(
         self,
         design: Design,
-        vectors: Mapping[str, np.ndarray],
+        sources: Mapping[str, Source],
         seen: Mapping[str, frozenset[str] | None],
         baseline: str,
         shared: Mapping[str, str | None],
@@ -166,10 +158,10 @@ class FewShotStudy:
         """All rows, in blocks."""
         support = {shots: design.support(shots) for shots in dict.fromkeys(self.shots)}
         found: dict[Cell, dict[str, MetricResult]] = {}
-        work = [(shots, probe, name) for shots in support for probe in dict.fromkeys(self.probes) for name in vectors]
+        work = [(shots, probe, name) for shots in support for probe in dict.fromkeys(self.probes) for name in sources]
         for shots, probe, name in track(work, "few-shot study"):
             where = {**shared, "backbone": name, "probe": probe, "shots": shots}
-            scores = probe_scores(probe, vectors[name], support[shots], design)
+            scores = probe_scores(probe, sources[name], design.task(support[shots]))
             found[shots, probe, name] = metric_results(design, scores)
             yield support_rows(design, support[shots], where)
             yield outcome_rows(design, scores, where)
@@ -209,23 +201,6 @@ def _compared(
             for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True)
         }
     return told
-
-
-def probe_scores(probe: str, vectors: np.ndarray, support: np.ndarray, design: Design) -> np.ndarray:
-    """(E, N, C) the scores of a probe for all test units, episode by episode.
-
-    Args:
-        probe: a name of `PROBES`.
-        vectors: (U, D) one vector a unit.
-        support: (E, S) the units that each episode learns from, class after class.
-        design: the study's design.
-    """
-    classes = np.repeat(np.arange(len(design.classes)), support.shape[1] // len(design.classes))
-    parts = [
-        PROBES[probe](vectors[some], classes, vectors[design.test], len(design.classes))
-        for some in np.split(support, range(EPISODES_AT_ONCE, len(support), EPISODES_AT_ONCE))
-    ]
-    return np.concatenate(parts).astype(np.float32)
 
 
 def _seen(

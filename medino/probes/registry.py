@@ -1,0 +1,64 @@
+"""The probes of a study by name, and the one way in which it asks each of them.
+
+Most are functions of vectors, one a unit (`Probe`). What reads more than that (bags of vectors, token maps, images) is
+a `Learner` of its own, which takes what it needs from the source.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from medino.probes.classifiers import knn, nearest_mean
+from medino.probes.episodes import Episodes
+from medino.probes.logistic import logistic
+from medino.probes.sources import FeatureSource, Source
+
+Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
+"""From support (E, S, D), classes (S,), queries (Q, D) and the number of classes C to scores (E, Q, C)."""
+
+AnySource = TypeVar("AnySource", bound=Source)
+
+EPISODES_AT_ONCE = 64
+"""Episodes whose support vectors are gathered at once."""
+
+
+@dataclass(frozen=True)
+class Learner(Generic[AnySource]):
+    """A probe as a study asks it.
+
+    Attributes:
+        reads: the kind of source that it learns from.
+        scores: from such a source and episodes to (E, Q, C) scores of the test units; the class of highest score is
+            the one predicted.
+    """
+
+    reads: type[AnySource]
+    scores: Callable[[AnySource, Episodes], np.ndarray]
+
+
+def on_vectors(probe: Probe) -> Learner[FeatureSource]:
+    """A probe of vectors as a learner: one vector a unit, some episodes at a time."""
+
+    def scores(source: FeatureSource, episodes: Episodes) -> np.ndarray:
+        vectors, support = source.vectors, episodes.support
+        parts = [
+            probe(vectors[some], episodes.classes, vectors[episodes.test], episodes.num_classes)
+            for some in np.split(support, range(EPISODES_AT_ONCE, len(support), EPISODES_AT_ONCE))
+        ]
+        return np.concatenate(parts)
+
+    return Learner(FeatureSource, scores)
+
+
+PROBES: dict[str, Learner[Any]] = {
+    "nearest_mean": on_vectors(nearest_mean),
+    "knn": on_vectors(knn),
+    "logistic": on_vectors(logistic),
+}
+
+
+def probe_scores(probe: str, source: Source, episodes: Episodes) -> np.ndarray:
+    """(E, Q, C) float32 scores of all test units by a probe's name, episode by episode."""
+    return np.asarray(PROBES[probe].scores(source, episodes), dtype=np.float32)

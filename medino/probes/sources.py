@@ -1,0 +1,50 @@
+"""What a study's units look like to a learner: the source of their vectors, bags of vectors, token maps or images.
+
+A source knows all units of a study, training and test alike, by their index. What reads it sees no label.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from medino.features import FeatureTable
+from medino.probes.units import Units, unit_vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a study compares under one name; its kinds say in which shape they give the units.
+
+    Attributes:
+        name: of the backbone or baseline.
+        units: the labelled units.
+    """
+
+    name: str
+    units: Units
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSource(Source):
+    """Units by a table of features.
+
+    Attributes:
+        table: features of all samples of the units.
+        features: which of them the study asks for (see `FeatureTable.vectors`).
+
+    Raises:
+        InputError: samples without a vector, or vectors that are not finite.
+    """
+
+    table: FeatureTable
+    features: str
+
+    def __post_init__(self) -> None:
+        # All backbones are looked at before the first of them is measured.
+        _ = self.vectors
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """(U, D) float32: one vector a unit, the mean over its samples."""
+        return unit_vectors(self.units, self.table, self.features, self.name)
