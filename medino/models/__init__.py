@@ -1,6 +1,12 @@
 """Crops to tokens: the vision transformer, its heads, checkpoints in and out."""
 
-from medino.models.checkpoints import BACKBONE_VERSION, backbone_fingerprint, load_backbone, save_backbone
+from medino.models.checkpoints import (
+    BACKBONE_VERSION,
+    backbone_fingerprint,
+    load_backbone,
+    network_fingerprint,
+    save_backbone,
+)
 from medino.models.config import BackboneConfig
 from medino.models.export import TARGETS, export_backbone
 from medino.models.heads import ProjectionHead
@@ -39,6 +45,7 @@ __all__ = [
     "known_weights",
     "load_backbone",
     "merge_lora",
+    "network_fingerprint",
     "read_heads",
     "resize_position_embedding",
     "save_backbone",

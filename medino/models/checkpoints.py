@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from medino.core import InputError, RunFolder, existing_file, read_json, whole_file, write_json
 from medino.models.config import BackboneConfig
@@ -106,10 +107,15 @@ def save_backbone(backbone: VisionTransformer, path: str | Path, facts: Mapping[
 
 def backbone_fingerprint(backbone: VisionTransformer) -> str:
     """BLAKE2b-128 of the weights and of the settings that decide the features, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
     settings = {key: value for key, value in dataclasses.asdict(backbone.config).items() if key not in TRAINING_ONLY}
-    digest.update(json.dumps(settings, sort_keys=True).encode())
-    for key, value in sorted(backbone.state_dict().items()):
+    return network_fingerprint(backbone, json.dumps(settings, sort_keys=True))
+
+
+def network_fingerprint(network: nn.Module, description: str) -> str:
+    """BLAKE2b-128 of a description and of all weights, as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(description.encode())
+    for key, value in sorted(network.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
