@@ -33,7 +33,6 @@ def place(header: "DicomHeader", frame: int) -> dict[str, object]:
         "spacing_column_mm": distance[1] if distance else None,
         "slice_thickness_mm": thickness if thickness and thickness > 0 else None,
         "orientation": orientation,
-        "stack": stack(header, frame),
         **own_place(header, orientation, frame),
     }
 
@@ -44,7 +43,7 @@ def own_place(header: "DicomHeader", orientation: list[float] | None, frame: int
     along = None
     if position is not None and orientation is not None:
         along = float(np.dot(position, _normal(orientation)))
-    return {"slice_position_mm": along, "position_mm": position}
+    return {"slice_position_mm": along, "position_mm": position, "stack": stack(header, frame)}
 
 
 def spacing(header: "DicomHeader", frame: int) -> tuple[float, float] | None:
@@ -67,6 +66,20 @@ def spacing(header: "DicomHeader", frame: int) -> tuple[float, float] | None:
 
 def stack(header: "DicomHeader", frame: int) -> str | None:
     """All that could part this frame from others at its place: numbers and known terms only, never free text."""
+    # Some scanners count an acquisition for each slice: it comes last, so that the rest is found once a series.
+    content = header.macro("FrameContentSequence", frame)
+    acquisition = {"acquisition": _number(content, "FrameAcquisitionNumber", "AcquisitionNumber")}
+    if header.frames > 1:
+        common = _common_stack(header, frame)
+    else:
+        if "stack" not in header.alike:
+            header.alike["stack"] = _common_stack(header, frame)
+        common = header.alike["stack"]
+    return "; ".join(filter(None, (common, stack_text(acquisition)))) or None
+
+
+def _common_stack(header: "DicomHeader", frame: int) -> str | None:
+    """What the images of a series say alike of it."""
     content = header.macro("FrameContentSequence", frame)
     heart = header.macro("CardiacSynchronizationSequence", frame)
     diffusion = header.macro("MRDiffusionSequence", frame)
@@ -87,7 +100,6 @@ def stack(header: "DicomHeader", frame: int) -> str | None:
             "kV": _number(header.macro("CTXRayDetailsSequence", frame), "KVP"),
             "trigger time": _number(heart, "NominalCardiacTriggerDelayTime", "TriggerTime"),
             "stack": identifier if identifier.isdecimal() and len(identifier) < 4 else None,
-            "acquisition": _number(content, "FrameAcquisitionNumber", "AcquisitionNumber"),
         }
     )
 

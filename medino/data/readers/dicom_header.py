@@ -6,7 +6,6 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_expected_length
@@ -25,14 +24,15 @@ from medino.data.readers.dicom_elements import read_elements
 from medino.data.readers.dicom_geometry import own_place, place
 from medino.data.readers.dicom_person import age, burned_in, sex, standard_uid
 from medino.data.readers.dicom_syntaxes import READABLE
-from medino.data.readers.dicom_values import first_number, is_given, text_of, value_of, whole_of
+from medino.data.readers.dicom_values import first_number, is_given, tag_of, text_of, value_of, whole_of
 from medino.data.readers.failures import check_size, decoding
 from medino.data.source import Source
 
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 _OWN = frozenset(
-    tag_for_keyword(name)
+    tag_of(name)
     for name in (
+        "AcquisitionNumber",
         "SOPInstanceUID",
         "ImagePositionPatient",
         "WindowCenter",
@@ -149,14 +149,14 @@ def _read_header(source: Source, stamp: tuple[int, int]) -> DicomHeader:
 def _signature(dataset: Dataset, syntax: UID) -> tuple | None:
     """What a header says, as it is stored, but for what is each image's own; None where that can't be compared."""
     elements = []
-    for element in dataset.values():
-        if element.tag in _OWN:
+    for tag, element in dataset.items():
+        if tag in _OWN:
             continue
         if element.VR == "SQ" and not isinstance(element, RawDataElement):  # it was taken apart
             return None
         # The character set is read before all others: it is no raw element any more.
         value = element.value if isinstance(element, RawDataElement) else str(element.value)
-        elements.append((element.tag, element.VR, value))
+        elements.append((tag, element.VR, value))
     return syntax, dataset.original_encoding, tuple(elements)
 
 

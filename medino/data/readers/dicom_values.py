@@ -20,6 +20,15 @@ _PLAIN_BYTES = 128
 """Plain values are worked out anew each time that they are asked for; pydicom keeps what it has converted."""
 
 
+def tag_of(name: str) -> BaseTag:
+    """The tag of a keyword: the same object each time, as two of one number are compared by Python code of pydicom's.
+
+    Raises:
+        ValueError: the keyword is none of the standard's.
+    """
+    return _known(name)[0]
+
+
 def value_of(dataset: Dataset, name: str) -> Any:
     """The value of an element by its keyword, None where it is absent.
 
