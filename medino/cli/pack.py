@@ -1,6 +1,5 @@
 """`medino pack`: decode a manifest's images once, and keep them small in shards that training reads fast."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from medino.cli.outputs import output_file
 from medino.cli.reading_options import add_reading_options, chosen_workers
-from medino.core import InputError
+from medino.core import InputError, free_bytes, size_in_words
 
 if TYPE_CHECKING:
     from medino.data import Manifest
@@ -51,8 +50,8 @@ def run(config: Namespace) -> None:
     manifest = Manifest.read(config.cohort)
     plan = PackPlan(manifest, config.short_side)
     print(
-        f"packing   {len(manifest)} images into {len(plan.parts)} shards: at most {size(int(plan.most_bytes.sum()))}, "
-        f"usually about half{free_space(as_root(config.output))}",
+        f"packing   {len(manifest)} images into {len(plan.parts)} shards: at most "
+        f"{size_in_words(int(plan.most_bytes.sum()))}, usually about half{free_space(as_root(config.output))}",
         flush=True,
     )
     packed = pack_manifest(plan, config.output, chosen_workers(config))
@@ -82,22 +81,11 @@ def manifest_path(config: Namespace) -> Path:
     return output
 
 
-def size(count: int) -> str:
-    """A number of bytes for people."""
-    value, unit = float(count), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
-
-
 def free_space(root: Path | str) -> str:
     """What is free where shards go to a folder."""
     if isinstance(root, str):
         return ""
-    there = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    return f"; {size(shutil.disk_usage(there).free)} are free"
+    return f"; {size_in_words(free_bytes(root))} are free"
 
 
 def show_summary(source: "Manifest", packed: "Packed") -> None:
@@ -115,7 +103,7 @@ def show_summary(source: "Manifest", packed: "Packed") -> None:
     before = sum(bytes_ or 0 for bytes_ in files.values())
     found = f" ({packed.found} were there already)" if packed.found else ""
     print(f"packed    {len(packed.manifest)} images in {packed.shards} shards{found}")
-    print(f"bytes     {size(before)} in {len(files)} files before, {size(packed.bytes)} packed")
+    print(f"bytes     {size_in_words(before)} in {len(files)} files before, {size_in_words(packed.bytes)} packed")
     for kept, text in meaning.items():
         if packed.kept.get(kept):
             print(f"values    {packed.kept[kept]} images {text}")

@@ -112,6 +112,23 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def size_in_words(count: int) -> str:
+    """A number of bytes for people, to three figures."""
+    value, unit = float(count), "bytes"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+
+
+def free_bytes(path: str | Path) -> int:
+    """What is free on the disk that a file or folder lies on, or will."""
+    path = Path(path).absolute()
+    there = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    return shutil.disk_usage(there).free
+
+
 def file_sha256(path: str | Path, progress: Callable[[int], None] | None = None) -> str:
     """SHA-256 of a file's bytes, hexadecimal.
 

@@ -103,7 +103,7 @@ def describe_images(
     if not len(manifest):
         raise InputError(f"the manifest {manifest.name} is empty: there is nothing to embed; scan again")
     loader = DataLoader(
-        _Images(manifest, transform), batch_size=batch_size, num_workers=num_workers, collate_fn=_readable_and_not
+        ReadImages(manifest, transform), batch_size=batch_size, num_workers=num_workers, collate_fn=readable_and_not
     )
     rows: list[int] = []
     failures: dict[int, str] = {}
@@ -145,7 +145,7 @@ def without_rejects(table: FeatureTable, manifest: Manifest) -> FeatureTable:
     return dataclasses.replace(table, manifest=manifest.fingerprint, rejects=(), failures=())
 
 
-class _Images(Dataset[tuple[int, torch.Tensor | str]]):
+class ReadImages(Dataset[tuple[int, torch.Tensor | str]]):
     """Rows of a manifest as (row, image), or (row, reason) where decoding fails."""
 
     def __init__(self, manifest: Manifest, transform: EvaluationTransform) -> None:
@@ -165,7 +165,7 @@ class _Images(Dataset[tuple[int, torch.Tensor | str]]):
         return row, self.transform(pixels)
 
 
-def _readable_and_not(
+def readable_and_not(
     items: list[tuple[int, torch.Tensor | str]],
 ) -> tuple[list[int], torch.Tensor, dict[int, str]]:
     """Rows and images (B, 3, S, S) of what could be read, and the reasons for the other rows."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from medino.core import InputError
+from medino.features import block_numbers, patch_tokens
 from medino.models import VisionTransformer
 from medino.segmentation.batch import SegmentationBatch
 
@@ -26,12 +26,8 @@ class FrozenFeatures(nn.Module):
 
     def __init__(self, backbone: VisionTransformer, layers: int | Sequence[int], cache_mb: int) -> None:
         super().__init__()
-        depth = backbone.config.depth
-        asked = range(depth - layers, depth) if isinstance(layers, int) else layers
-        if not asked or not set(asked) <= set(range(depth)):
-            raise InputError(f"layers {list(asked)} asked for, but the backbone has blocks 0 to {depth - 1}")
         self.backbone = backbone.requires_grad_(False)
-        self.layers = sorted(set(asked))
+        self.layers = list(block_numbers(backbone, layers))
         self.cache_bytes = cache_mb * BYTES_IN_MB
         self._cache: dict[str, torch.Tensor] = {}
         self.train(False)
@@ -48,8 +44,7 @@ class FrozenFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Token maps (B, channels, h, w) of images (B, 3, H, W)."""
-        tokens = self.backbone.intermediate(images, self.layers)
-        return torch.cat([layer.patches for layer in tokens], dim=-1).permute(0, 3, 1, 2).contiguous()
+        return patch_tokens(self.backbone, images, self.layers).permute(0, 3, 1, 2).contiguous()
 
     def of_batch(self, batch: SegmentationBatch) -> torch.Tensor:
         """As `forward`, from memory where the batch's images repeat and their maps fit into the cache.
