@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from medino.data.draws import row_weights
     from medino.data.identity import IdentityKey
     from medino.data.intensity import Intensity
-    from medino.data.manifest import Manifest, record_rejects, rejects_path
+    from medino.data.manifest import Manifest, rejects_path
     from medino.data.phantom import PhantomArchive, write_phantom
     from medino.data.pixels import Pixels, Window
     from medino.data.readers import read_mask, read_pixels
+    from medino.data.rejects import record_rejects
     from medino.data.sampler import SampleAddress, StepBatchSampler
     from medino.data.scanning.scan import scan
     from medino.data.schema import MANIFEST_VERSION, Reject, Sample
@@ -57,7 +58,6 @@ _LATE = {
     "IdentityKey": "identity",
     "Intensity": "intensity",
     "Manifest": "manifest",
-    "record_rejects": "manifest",
     "rejects_path": "manifest",
     "PhantomArchive": "phantom",
     "write_phantom": "phantom",
@@ -65,6 +65,7 @@ _LATE = {
     "Window": "pixels",
     "read_mask": "readers",
     "read_pixels": "readers",
+    "record_rejects": "rejects",
     "SampleAddress": "sampler",
     "StepBatchSampler": "sampler",
     "scan": "scanning.scan",

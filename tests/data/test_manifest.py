@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from medino.core import InputError
-from medino.data.manifest import Manifest, record_rejects, rejects_path
+from medino.data.manifest import Manifest, rejects_path
+from medino.data.rejects import record_rejects
 from medino.data.schema import MANIFEST_VERSION, Reject, Sample
 from medino.data.source import Source
 
