@@ -81,6 +81,21 @@ class EvaluationTransform:
         resized = self._resize(mask[None].double(), "nearest-exact").to(mask.dtype)
         return self._pad(resized)[0]
 
+    def place_back(self, values: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Put values of the result's pixels back on the image, bilinear: (C, size, size) to (C, height, width).
+
+        What the transform left out of the image is 0.
+        """
+        source, (down, right) = self._source(height, width), self._target(height, width)
+        top, left = (self.size - down) // 2, (self.size - right) // 2
+        shown = values[:, top : top + down, left : left + right]
+        back = F.interpolate(
+            shown[None], size=(source.height, source.width), mode="bilinear", align_corners=False, antialias=True
+        )[0]
+        placed = values.new_zeros(len(values), height, width)
+        placed[:, source.top : source.top + source.height, source.left : source.left + source.width] = back
+        return placed
+
     def spacing(self, pixels: Pixels) -> tuple[float, float] | None:
         """Distance between rows and between columns of the result, mm, where the image's is known."""
         if pixels.spacing is None:
