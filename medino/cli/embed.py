@@ -1,4 +1,4 @@
-"""`medino embed`: features of a manifest's images, by given weights, by an untrained backbone or by thumbnails."""
+"""`medino embed`: features of a manifest's images: by weights, an untrained backbone, any network or thumbnails."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,18 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the untrained backbone's weights")
     parser.add_argument(
+        "--module",
+        type=str | None,
+        help="any network instead: package.module:factory, imported (the current folder's files, too) and called; "
+        "from (B, 3, size, size), normalised by ImageNet's mean and standard deviation, to (B, D)",
+    )
+    parser.add_argument(
         "--thumbnail", action="store_true", help="no backbone: a 12 x 12 thumbnail and histograms, the floor to beat"
     )
     parser.add_argument(
-        "--size", type=int | None, help="side of the images shown, pixels [the backbone's, at most 224]"
+        "--size",
+        type=int | None,
+        help="side of the images shown, pixels [the backbone's, at most 224; a module's: 224]",
     )
     parser.add_argument("--fit", type=str | None, help="crop: the centre is shown; pad: all of it [crop]")
     parser.add_class_arguments(Intensity, "intensity", help="how physical units become the backbone's three channels")
@@ -50,15 +58,17 @@ def run(config: Namespace) -> None:
     output = output_file(config.output, ".parquet")
     if config.batch_size < 1 or config.workers < 0:
         raise InputError("batch-size has to be at least 1 and workers at least 0; change them")
-    given = [name for name in ("weights", "backbone", "thumbnail") if config[name]]
+    makers = {"weights": tokens, "backbone": tokens, "module": by_module, "thumbnail": thumbnails}
+    given = [name for name in makers if config[name]]
     if len(given) != 1:
         raise InputError(
-            f"{' and '.join(given) or 'nothing'} given to embed with; give one of --weights, --backbone and --thumbnail"
+            f"{' and '.join(given) or 'nothing'} given to embed with; give one of --weights, --backbone, --module and "
+            "--thumbnail"
         )
     if config.interpolation and not config.weights:
         raise InputError("interpolation is the weights'; leave --interpolation out, or give --weights")
     manifest = Manifest.read(config.manifest)
-    table = thumbnails(config, manifest) if config.thumbnail else tokens(config, manifest)
+    table = makers[given[0]](config, manifest)
     failures = table.failures
     if failures:
         table = without_rejects(table, record_rejects(config.manifest, failures))
@@ -78,6 +88,25 @@ def thumbnails(config: Namespace, manifest: "Manifest") -> "FeatureTable":
         raise InputError("thumbnails have a size and a fit of their own; leave --size and --fit out")
     intensity = Intensity(**vars(config.intensity))
     return thumbnail_features(manifest, intensity, batch_size=config.batch_size, num_workers=config.workers)
+
+
+def by_module(config: Namespace, manifest: "Manifest") -> "FeatureTable":
+    """The features of a network of the user's."""
+    from medino.data import Intensity
+    from medino.features import EvaluationTransform, embed_network, import_network
+
+    given = {name: config[name] for name in ("size", "fit") if config[name] is not None}
+    return embed_network(
+        import_network(config.module),
+        manifest,
+        EvaluationTransform(**given, intensity=Intensity(**vars(config.intensity))),
+        name=config.module,
+        batch_size=config.batch_size,
+        device=chosen_device(config.device),
+        num_workers=config.workers,
+        # Nobody but its makers can tell whose images it was trained on.
+        facts={"pretraining_patients": None},
+    )
 
 
 def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":

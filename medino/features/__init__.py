@@ -3,6 +3,7 @@
 from medino.features.embed import embed, without_rejects
 from medino.features.imported import embed_network, import_network
 from medino.features.maps import MAPS_VERSION, MapStore, keep_maps
+from medino.features.pixels import PIXELS, images_of, pixel_features
 from medino.features.schema import FEATURES_VERSION, FeatureRow
 from medino.features.table import FEATURES, FeatureTable
 from medino.features.thumbnail import thumbnail_features
@@ -15,6 +16,7 @@ __all__ = [
     "FEATURES",
     "FEATURES_VERSION",
     "MAPS_VERSION",
+    "PIXELS",
     "VARIANTS",
     "BackboneMaps",
     "EvaluationTransform",
@@ -26,9 +28,11 @@ __all__ = [
     "block_numbers",
     "embed",
     "embed_network",
+    "images_of",
     "import_network",
     "keep_maps",
     "patch_tokens",
+    "pixel_features",
     "thumbnail_features",
     "without_rejects",
 ]

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from medino.probes.classifiers import knn, nearest_mean
+from medino.probes.end_to_end import ImageSource, end_to_end
 from medino.probes.episodes import Episodes
 from medino.probes.logistic import logistic
 from medino.probes.sources import FeatureSource, Source
@@ -58,7 +59,14 @@ PROBES: dict[str, Learner[Any]] = {
     "logistic": on_vectors(logistic),
 }
 
+"""What a study can be asked for."""
+
+END_TO_END = "end_to_end"
+"""What is asked of images, whatever probes of features are asked for: a small network trained on the shots alone."""
+
+LEARNERS: dict[str, Learner[Any]] = {**PROBES, END_TO_END: Learner(ImageSource, end_to_end)}
+
 
 def probe_scores(probe: str, source: Source, episodes: Episodes) -> np.ndarray:
-    """(E, Q, C) float32 scores of all test units by a probe's name, episode by episode."""
-    return np.asarray(PROBES[probe].scores(source, episodes), dtype=np.float32)
+    """(E, Q, C) float32 scores of all test units by a learner's name, episode by episode."""
+    return np.asarray(LEARNERS[probe].scores(source, episodes), dtype=np.float32)

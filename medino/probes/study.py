@@ -7,17 +7,20 @@ from the same resamples of the test patients.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
+import numpy as np
 import pyarrow as pa
 
 from medino.core import InputError, track
 from medino.data import Manifest
-from medino.features import FeatureTable
+from medino.features import PIXELS, FeatureTable
 from medino.probes.comparisons import holm
-from medino.probes.design import Design
+from medino.probes.design import Design, Draws
+from medino.probes.end_to_end import EPISODES, ImageSource
 from medino.probes.episodes import DRAWS
 from medino.probes.evidence import merge_evidence
-from medino.probes.registry import PROBES, probe_scores
+from medino.probes.registry import END_TO_END
 from medino.probes.results import (
     INTERVALS,
     MetricResult,
@@ -28,6 +31,7 @@ from medino.probes.results import (
     support_rows,
 )
 from medino.probes.sources import FeatureSource, Source
+from medino.probes.targets import TASKS, check_target, make_design, probes_for, usual_probes, what_reads
 from medino.probes.units import labelled_units
 
 Cell = tuple[int, str, str]
@@ -39,12 +43,17 @@ class FewShotStudy:
     """Compare backbones on a handful of labelled patients.
 
     Args:
-        shots: labelled units a class; one study for each number.
+        shots: labelled units a class; of each label so many with and without it at least; for a continuous target so
+            many in all. One study for each number.
+        target: what the labels are: classes, multilabel (any number of labels a unit), ordinal (classes in an order)
+            or continuous (numbers).
+        order: the classes of an ordinal target, from the least to the most.
+        separator: what stands between the labels of a unit; alone, it says that the unit has none.
         draw: patients (each shot of a class from another one) or images (units of a class, whosever they are).
-        drop_small_classes: leave out classes that can't give the most shots or are never tested; they are refused by
-            name otherwise, and named in the evidence if left out.
+        drop_small_classes: leave out classes, or labels, that can't give the most shots or are never tested; they are
+            refused by name otherwise, and named in the evidence if left out.
         episodes: support sets drawn for each number of shots.
-        probes: nearest_mean, knn, logistic.
+        probes: nearest_mean, knn, logistic; for a continuous target ridge. All of these if None.
         features: class, mean_patch, class_and_mean_patch or last_four.
         unit: what is classified: image, series, study or patient (vectors of its images averaged).
         seed: of support sets and resamples.
@@ -59,7 +68,7 @@ class FewShotStudy:
 
     shots: Sequence[int] = (5, 20)
     episodes: int = 50
-    probes: Sequence[str] = ("nearest_mean", "knn", "logistic")
+    probes: Sequence[str] | None = None
     features: str = "class"
     unit: str = "image"
     seed: int = 0
@@ -69,19 +78,31 @@ class FewShotStudy:
     drop_small_classes: bool = False
     dataset: str | None = None
     baseline: str | None = None
+    target: str = "classes"
+    order: Sequence[str] = ()
+    separator: str = "|"
 
     def __post_init__(self) -> None:
-        for probe in self.probes:
-            if probe not in PROBES:
-                raise InputError(f"there is no probe {probe!r}; choose from {', '.join(PROBES)}")
+        check_target(self.target, self.order, self.separator)
+        known_probes = probes_for(self.target)
+        for probe in self.asked_probes:
+            if probe not in known_probes:
+                raise InputError(
+                    f"there is no probe {probe!r} for the target {self.target!r}; choose from {', '.join(known_probes)}"
+                )
         for setting, value, known in (("interval", self.interval, INTERVALS), ("draw", self.draw, DRAWS)):
             if value not in known:
                 raise InputError(f"there is no {setting} {value!r}; choose one of {', '.join(known)}")
-        if not self.probes or not self.shots:
+        if not self.asked_probes or not self.shots:
             raise InputError("a study needs at least one number of shots and one probe")
         for name, number in (("shots", min(self.shots)), ("episodes", self.episodes), ("replicates", self.replicates)):
             if number < 1:
                 raise InputError(f"{name} is {number}; give a number of at least 1")
+
+    @property
+    def asked_probes(self) -> tuple[str, ...]:
+        """The probes, each once."""
+        return usual_probes(self.target) if self.probes is None else tuple(dict.fromkeys(self.probes))
 
     def check(self, manifest: Manifest) -> None:
         """See whether a manifest's labels and splits can carry the study, before any feature is computed.
@@ -100,7 +121,9 @@ class FewShotStudy:
         """Run the study.
 
         Args:
-            features: the features of each backbone or baseline by name; all of this manifest.
+            features: the features of each backbone or baseline by name; all of this manifest. For the pixels of images
+                (`medino.features.pixel_features`) a small network is trained on each support set instead, for the first
+                ten of them, and every probe of the others is compared with it on these.
             manifest: with labels and splits.
             pretraining_patients: keyed hashes of patients seen unlabelled in pretraining: by backbone, or one
                 collection for all. Those that a table of features names itself (its fact `pretraining_patients`) are
@@ -121,10 +144,15 @@ class FewShotStudy:
             table.check_made_from(manifest, name)
         left_out = frozenset(sample for table in features.values() for sample in table.rejects)
         design = self._design(manifest, left_out)
-        sources = {name: FeatureSource(name, design.units, table, self.features) for name, table in features.items()}
+        sources: dict[str, Source] = {
+            name: ImageSource(name, design.units, table)
+            if PIXELS in table.blocks
+            else FeatureSource(name, design.units, table, self.features)
+            for name, table in features.items()
+        }
         seen = {name: _seen(name, table, pretraining_patients) for name, table in features.items()}
         shared = {
-            "task": "classification",
+            "task": TASKS[self.target],
             "dataset": self.dataset or manifest.name,
             "features": self.features,
             "unit": self.unit,
@@ -136,16 +164,9 @@ class FewShotStudy:
 
     def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset()) -> Design:
         """What is the same for every backbone."""
-        return Design(
-            manifest,
-            labelled_units(manifest, self.unit, left_out),
-            shots=self.shots,
-            draw=self.draw,
-            drop_small_classes=self.drop_small_classes,
-            episodes=self.episodes,
-            replicates=self.replicates,
-            seed=self.seed,
-        )
+        units = labelled_units(manifest, self.unit, left_out)
+        draws = Draws(self.shots, self.draw, self.drop_small_classes, self.episodes, self.replicates, self.seed)
+        return make_design(self.target, manifest, units, draws, self.order, self.separator)
 
     def _evidence(
         self,
@@ -158,49 +179,54 @@ class FewShotStudy:
         """All rows, in blocks."""
         support = {shots: design.support(shots) for shots in dict.fromkeys(self.shots)}
         found: dict[Cell, dict[str, MetricResult]] = {}
-        work = [(shots, probe, name) for shots in support for probe in dict.fromkeys(self.probes) for name in sources]
-        for shots, probe, name in track(work, "few-shot study"):
+        at_first: dict[Cell, np.ndarray] = {}
+        trained = [name for name, source in sources.items() if isinstance(source, ImageSource)]
+        asked = [(probe, name) for probe in (*self.asked_probes, END_TO_END) for name in sources]
+        asked = [(probe, name) for probe, name in asked if isinstance(sources[name], what_reads(probe))]
+        for shots, (probe, name) in track(list(product(support, asked)), "few-shot study"):
             where = {**shared, "backbone": name, "probe": probe, "shots": shots}
-            scores = probe_scores(probe, sources[name], design.task(support[shots]))
+            scores = design.scores(probe, sources[name], support[shots])
             found[shots, probe, name] = metric_results(design, scores)
-            yield support_rows(design, support[shots], where)
+            if trained:
+                at_first[shots, probe, name] = scores[:EPISODES]
+            yield support_rows(design, support[shots][: len(scores)], where)
             yield outcome_rows(design, scores, where)
-        compared = _compared(found, baseline)
         for (shots, probe, name), metrics in found.items():
             where = {**shared, "backbone": name, "probe": probe, "shots": shots}
             for metric, result in metrics.items():
                 yield episode_rows(metric, result, where)
                 yield summary_row(design, metric, result, seen[name], self.interval, where)
-                if (shots, probe, name) in compared.get(metric, {}):
-                    difference, told = compared[metric][shots, probe, name]
-                    told = {**where, "compared_with": baseline, **told}
-                    either = _by_either(seen[name], seen[baseline])
-                    yield summary_row(design, metric, difference, either, self.interval, told)
+        # What is trained on the shots alone is so on fewer support sets: the others are measured on the same ones.
+        on_these = {cell: metric_results(design, scores) for cell, scores in at_first.items()}
+        for reference, results in {baseline: found, **dict.fromkeys(trained, on_these)}.items():
+            for (shots, probe, name), metric, difference, told in _compared(results, reference):
+                where = {**shared, "backbone": name, "probe": probe, "shots": shots, "compared_with": reference, **told}
+                either = _by_either(seen[name], seen[reference])
+                yield summary_row(design, metric, difference, either, self.interval, where)
 
 
 def _compared(
-    found: Mapping[Cell, Mapping[str, MetricResult]], baseline: str
-) -> dict[str, dict[Cell, tuple[MetricResult, dict[str, object]]]]:
-    """By metric and cell, the paired difference to the baseline and its p-values.
+    found: Mapping[Cell, Mapping[str, MetricResult]], reference: str
+) -> Iterator[tuple[Cell, str, MetricResult, dict[str, object]]]:
+    """By cell and metric, the paired difference to a backbone and its p-values.
 
-    Holm's correction runs over all comparisons of one metric: a metric is chosen before, a backbone, a probe and a
-    number of shots are what a reader looks through for one that differs.
+    Holm's correction runs over all comparisons of one metric with this backbone: a metric is chosen before, a backbone,
+    a probe and a number of shots are what a reader looks through for one that differs.
     """
     differences: dict[str, dict[Cell, MetricResult]] = {}
     for (shots, probe, name), metrics in found.items():
-        if name == baseline:
+        # What is trained on images has no probe to share with the others.
+        other = found.get((shots, probe, reference)) or found.get((shots, END_TO_END, reference))
+        if name == reference or other is None:
             continue
-        reference = found[shots, probe, baseline]
-        for metric in metrics.keys() & reference.keys():
-            differences.setdefault(metric, {})[shots, probe, name] = metrics[metric].minus(reference[metric])
-    told: dict[str, dict[Cell, tuple[MetricResult, dict[str, object]]]] = {}
+        for metric, result in metrics.items():
+            if metric in other:
+                differences.setdefault(metric, {})[shots, probe, name] = result.minus(other[metric])
     for metric, of_metric in differences.items():
         corrected = holm([difference.p_value for difference in of_metric.values()])
-        told[metric] = {
-            cell: (difference, {"p_value": difference.p_value, "p_holm": p_holm, "comparisons": len(of_metric)})
-            for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True)
-        }
-    return told
+        for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True):
+            told = {"p_value": difference.p_value, "p_holm": p_holm, "comparisons": len(of_metric)}
+            yield cell, metric, difference, told
 
 
 def _seen(
