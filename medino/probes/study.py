@@ -15,11 +15,11 @@ import pyarrow as pa
 from medino.core import InputError, track
 from medino.data import Manifest
 from medino.features import PIXELS, FeatureTable
-from medino.probes.comparisons import holm
 from medino.probes.design import Design, Draws
 from medino.probes.end_to_end import EPISODES, ImageSource
 from medino.probes.episodes import DRAWS
 from medino.probes.evidence import merge_evidence
+from medino.probes.paired import Cell, compared, seen_by_either
 from medino.probes.registry import END_TO_END
 from medino.probes.results import (
     INTERVALS,
@@ -33,9 +33,6 @@ from medino.probes.results import (
 from medino.probes.sources import FeatureSource, Source
 from medino.probes.targets import TASKS, check_target, make_design, probes_for, usual_probes, what_reads
 from medino.probes.units import labelled_units
-
-Cell = tuple[int, str, str]
-"""Shots, probe and backbone."""
 
 
 @dataclass(frozen=True)
@@ -199,34 +196,10 @@ class FewShotStudy:
         # What is trained on the shots alone is so on fewer support sets: the others are measured on the same ones.
         on_these = {cell: metric_results(design, scores) for cell, scores in at_first.items()}
         for reference, results in {baseline: found, **dict.fromkeys(trained, on_these)}.items():
-            for (shots, probe, name), metric, difference, told in _compared(results, reference):
+            for (shots, probe, name), metric, difference, told in compared(results, reference):
                 where = {**shared, "backbone": name, "probe": probe, "shots": shots, "compared_with": reference, **told}
-                either = _by_either(seen[name], seen[reference])
+                either = seen_by_either(seen[name], seen[reference])
                 yield summary_row(design, metric, difference, either, self.interval, where)
-
-
-def _compared(
-    found: Mapping[Cell, Mapping[str, MetricResult]], reference: str
-) -> Iterator[tuple[Cell, str, MetricResult, dict[str, object]]]:
-    """By cell and metric, the paired difference to a backbone and its p-values.
-
-    Holm's correction runs over all comparisons of one metric with this backbone: a metric is chosen before, a backbone,
-    a probe and a number of shots are what a reader looks through for one that differs.
-    """
-    differences: dict[str, dict[Cell, MetricResult]] = {}
-    for (shots, probe, name), metrics in found.items():
-        # What is trained on images has no probe to share with the others.
-        other = found.get((shots, probe, reference)) or found.get((shots, END_TO_END, reference))
-        if name == reference or other is None:
-            continue
-        for metric, result in metrics.items():
-            if metric in other:
-                differences.setdefault(metric, {})[shots, probe, name] = result.minus(other[metric])
-    for metric, of_metric in differences.items():
-        corrected = holm([difference.p_value for difference in of_metric.values()])
-        for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True):
-            told = {"p_value": difference.p_value, "p_holm": p_holm, "comparisons": len(of_metric)}
-            yield cell, metric, difference, told
 
 
 def _seen(
@@ -236,8 +209,3 @@ def _seen(
     of_backbone = given.get(name, ()) if isinstance(given, Mapping) else given
     of_table = table.facts.get("pretraining_patients", ())
     return None if of_backbone is None or of_table is None else frozenset(of_backbone) | frozenset(of_table)
-
-
-def _by_either(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
-    """The patients that either of two backbones saw; None where nobody can tell of one."""
-    return None if one is None or other is None else one | other
