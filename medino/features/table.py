@@ -1,7 +1,7 @@
 """The table of features: vectors by sample, layer and pooling, with the fingerprints of what they were made from."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ FEATURES = {
     "mean_patch": ((1, "mean_patch"),),
     "class_and_mean_patch": ((1, "class"), (1, "mean_patch")),
     "last_four": ((4, "class"), (3, "class"), (2, "class"), (1, "class")),
+    "last_four_and_mean_patch": ((4, "class"), (3, "class"), (2, "class"), (1, "class"), (1, "mean_patch")),
 }
 """The features that a probe can ask for: layers and poolings that are put one after the other."""
 
@@ -125,14 +126,24 @@ class FeatureTable:
         """Sample ids (N,) and vectors (N, D) for a choice of features.
 
         Args:
-            features: class, mean_patch, class_and_mean_patch or last_four (class tokens of the last four blocks, the
-                earliest first). A baseline's table has one vector a sample and gives it for each choice.
+            features: class, mean_patch, class_and_mean_patch, last_four (class tokens of the last four blocks, the
+                earliest first) or last_four_and_mean_patch. A baseline's table has one vector a sample and gives it for
+                each choice.
 
         Raises:
             InputError: the choice is unknown, or the table was made without the layers it needs.
         """
         needed = needed_blocks(self.blocks, features)
         return self.sample_ids, np.concatenate([self.blocks[key] for key in needed], axis=1)
+
+    def offered(self, choices: Sequence[str]) -> list[str]:
+        """Those of some choices of features that the table has; of choices that are the same vectors the first."""
+        there: dict[tuple[tuple[int, str], ...], str] = {}
+        for choice in choices:
+            needed = (WHOLE_IMAGE,) if WHOLE_IMAGE in self.blocks else FEATURES[choice]
+            if set(needed) <= set(self.blocks):
+                there.setdefault(needed, choice)
+        return list(there.values())
 
     def check_made_from(self, manifest: Manifest, name: str) -> None:
         """Refuse features of another manifest.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from medino.probes.folds import FOLDS, inner_folds
 from medino.probes.newton import minimise_logistic
 from medino.probes.span import Span
 
@@ -17,9 +18,6 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 """The values of C that are tried, for features of mean square length 1."""
 
 STRENGTH_AT_ONE_SHOT = 1.0
-
-FOLDS = 5
-"""Folds of the support set, at most; with fewer shots each fold leaves out one unit a class."""
 
 NUMBERS_AT_ONCE = 250_000
 """Parameters or logits of one batch of fits: some twenty arrays of them, which is what a processor's cache holds."""
@@ -74,11 +72,10 @@ def choose_strength(support: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
     Returns:
         (E,) float64.
     """
-    place = ((targets.cumsum(dim=0) - 1) * targets).sum(dim=1).long()
-    folds = min(FOLDS, int(targets.sum(dim=0).min()))
-    if folds < 2:
+    left_out = inner_folds(targets)
+    folds = len(left_out)
+    if not folds:
         return torch.full((len(support),), STRENGTH_AT_ONE_SHOT, dtype=support.dtype)
-    left_out = torch.stack([(place % folds == fold).double() for fold in range(folds)])
     strengths = torch.tensor(STRENGTHS, dtype=support.dtype).repeat_interleave(folds).expand(len(support), -1)
     rows = left_out.repeat(len(STRENGTHS), 1)
     weights = fit_logistic(support, targets, strengths, 1 - rows, tolerance=CHOOSING_TOLERANCE)

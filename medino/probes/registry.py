@@ -13,6 +13,7 @@ import numpy as np
 from medino.probes.classifiers import knn, nearest_mean
 from medino.probes.end_to_end import ImageSource, end_to_end
 from medino.probes.episodes import Episodes
+from medino.probes.linear_grid import linear_grid
 from medino.probes.logistic import logistic
 from medino.probes.sources import FeatureSource, Source
 
@@ -57,6 +58,7 @@ PROBES: dict[str, Learner[Any]] = {
     "nearest_mean": on_vectors(nearest_mean),
     "knn": on_vectors(knn),
     "logistic": on_vectors(logistic),
+    "linear_grid": Learner(FeatureSource, linear_grid),
 }
 
 """What a study can be asked for."""

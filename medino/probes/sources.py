@@ -47,4 +47,8 @@ class FeatureSource(Source):
     @cached_property
     def vectors(self) -> np.ndarray:
         """(U, D) float32: one vector a unit, the mean over its samples."""
-        return unit_vectors(self.units, self.table, self.features, self.name)
+        return self.vectors_of(self.features)
+
+    def vectors_of(self, features: str) -> np.ndarray:
+        """The same for another choice of features than the study's."""
+        return unit_vectors(self.units, self.table, features, self.name)
