@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 from medino.core import numpy_generator
+from medino.probes.metrics import membership
 
 CONFIDENCE = 0.95
 
@@ -83,21 +84,22 @@ def auroc_replicates(targets: np.ndarray, scores: np.ndarray, weights: np.ndarra
     """Macro AUROC in each replicate, averaged over episodes.
 
     Args:
-        targets: (N,) true classes as integers, columns of `scores`.
+        targets: (N,) true classes as integers, columns of `scores`; or (N, C) whether each label is there.
         scores: (E, N, C) one score a class, one slab an episode.
         weights: (R, N) how often each unit counts in each replicate.
 
     Returns:
-        (R,) float64; NaN for a replicate of one class only.
+        (R,) float64, the mean over the classes that the replicate has and has not only; NaN where there is none.
     """
     areas = []
-    for column in np.unique(targets):
-        positive, negative = np.flatnonzero(targets == column), np.flatnonzero(targets != column)
+    member = membership(targets, scores.shape[2])
+    for column in np.flatnonzero(member.any(axis=0)):
+        positive, negative = np.flatnonzero(member[:, column]), np.flatnonzero(~member[:, column])
         against = weights[:, negative]
         ordered = np.zeros(len(weights))
         for start in range(0, len(positive), POSITIVES_AT_ONCE):
             some = positive[start : start + POSITIVES_AT_ONCE]
-            pairs = _pairs_in_order(scores[:, some, column], scores[:, negative, column])
+            pairs = pairs_in_order(scores[:, some, column], scores[:, negative, column])
             ordered += np.einsum("rp,rp->r", weights[:, some], against @ pairs.T, dtype=np.float64)
         total = weights[:, positive].sum(axis=1, dtype=np.float64) * against.sum(axis=1, dtype=np.float64)
         areas.append(np.divide(ordered, total, out=np.full(len(weights), np.nan), where=total > 0))
@@ -144,7 +146,7 @@ def bca_interval(value: float, replicates: np.ndarray, left_out: np.ndarray) -> 
     return float(low), float(high)
 
 
-def _pairs_in_order(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+def pairs_in_order(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     """(p, n) share of episodes in which a positive scores above a negative, ties one half, of (E, p) and (E, n)."""
     share = np.zeros((positive.shape[1], negative.shape[1]), dtype=np.float32)
     for start in range(0, len(positive), EPISODES_IN_A_BYTE):

@@ -100,7 +100,7 @@ def differences(evidence: pa.Table, **equal: str | int) -> list[EvidenceRow]:
 
 def export_csv(path: str | Path, evidence: pa.Table) -> None:
     """Write the summary rows as CSV, for a spreadsheet."""
-    rows = of_kind(evidence, "summary").drop_columns(["scores"])
+    rows = of_kind(evidence, "summary").drop_columns(["scores", "classes"])
     with whole_file(path) as temporary:
         pyarrow.csv.write_csv(rows, temporary)
 

@@ -3,6 +3,11 @@
 import numpy as np
 
 
+def membership(targets: np.ndarray, classes: int) -> np.ndarray:
+    """(N, C) whether each unit is of each class: of (N,) classes as integers, or of labels given so already."""
+    return targets if targets.ndim == 2 else targets[:, None] == np.arange(classes)
+
+
 def balanced_accuracy(targets: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Mean recall over the classes that occur among `targets`.
 
@@ -27,7 +32,7 @@ def macro_auroc(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | N
     """Mean over classes of the area under the one-against-rest ROC curve; ties count one half.
 
     Args:
-        targets: (N,) true classes as integers, columns of `scores`.
+        targets: (N,) true classes as integers, columns of `scores`; or (N, C) whether each label is there.
         scores: (N, C) one score a class.
         weights: (N,) how often each sample counts; 1 if None.
 
@@ -36,9 +41,8 @@ def macro_auroc(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | N
     """
     weights = np.ones(len(targets)) if weights is None else np.asarray(weights, dtype=float)
     areas = []
-    for column in range(scores.shape[1]):
-        positive = weights * (targets == column)
-        negative = weights * (targets != column)
+    for column, of_class in enumerate(membership(targets, scores.shape[1]).T):
+        positive, negative = weights * of_class, weights * ~of_class
         if positive.sum() > 0 and negative.sum() > 0:
             areas.append(_area(scores[:, column], positive, negative))
     return float(np.mean(areas)) if areas else float("nan")

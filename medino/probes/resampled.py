@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from medino.probes.metrics import membership
+
 BINS = 15
 """Bins of confidence of equal width (Guo et al. 2017, On Calibration of Modern Neural Networks, section 5)."""
 
@@ -35,6 +37,29 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray, weights: np.ndarray) ->
         present[present == 0] = np.nan
         parts.append(np.where((true > 0)[:, None], scores, 0).sum(axis=2) / present[:, None])
     return np.concatenate(parts, axis=1)
+
+
+def label_f1(member: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over the labels that occur in the resample of each one's F1, for units that may have several labels.
+
+    Args:
+        member: (N, L) whether each unit has each label.
+        predicted: (E, N, L) whether it is said to have it, one slab an episode.
+        weights: (R, N) how often each unit counts in each resample.
+
+    Returns:
+        (R, E) float64; NaN for a resample without any label.
+    """
+    area = np.zeros((len(weights), len(predicted)))
+    present = np.zeros((len(weights), 1))
+    for label, said in enumerate(np.moveaxis(predicted, 2, 0)):
+        of_label = member[:, label]
+        true = weights[:, of_label].sum(axis=1, dtype=np.float64)[:, None]
+        found = weights[:, of_label] @ said[:, of_label].T.astype(np.float64)
+        every = weights @ said.T.astype(np.float64)
+        present += true > 0
+        area += np.where(true > 0, 2 * found / np.maximum(true + every, 1), 0)
+    return np.divide(area, present, out=np.full(area.shape, np.nan), where=present > 0)
 
 
 def cohen_kappa(targets: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -108,7 +133,7 @@ def macro_auprc(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) ->
     the precision-recall curve by steps, without interpolation (Davis and Goadrich 2006 on why not).
 
     Args:
-        targets: (N,) true classes as integers, columns of `scores`.
+        targets: (N,) true classes as integers, columns of `scores`; or (N, C) whether each label is there.
         scores: (E, N, C) one score a class, one slab an episode.
         weights: (R, N) how often each unit counts in each resample.
 
@@ -119,8 +144,9 @@ def macro_auprc(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) ->
     everything = counts.sum(axis=0)
     area = np.zeros((len(weights), len(scores)))
     classes = np.zeros(len(weights))
-    for column in np.unique(targets):
-        of_class = targets == column
+    member = membership(targets, scores.shape[2])
+    for column in np.flatnonzero(member.any(axis=0)):
+        of_class = member[:, column]
         total = counts[of_class].sum(axis=0)
         present = (total > 0) & (total < everything)
         classes += present

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from medino.core import column
 
-EVIDENCE_VERSION = 2
+EVIDENCE_VERSION = 3
 """Schema version of the evidence."""
 
 
@@ -20,17 +20,19 @@ class EvidenceRow:
     """
 
     kind: str = column("outcome, support, episode or summary")
-    task: str = column("classification or segmentation")
+    task: str = column("classification, multilabel, ordinal, regression or segmentation")
     dataset: str = column("name of the labelled set")
     backbone: str = column("name of the backbone or baseline")
     features: str = column("class, mean_patch, class_and_mean_patch, last_four; for segmentation the layers used")
-    probe: str = column("knn, logistic, nearest_mean; for segmentation the head")
+    probe: str = column("knn, logistic, nearest_mean, ridge; for segmentation the head")
     unit: str = column("what is counted: image, series, study or patient")
     patient_unit: str = column("what stands for the patient: patient, study, file or a mixture joined by +")
-    shots: int | None = column("labelled units a class", None)
+    shots: int | None = column("labelled units a class, positive ones a label, or, for regression, in all", None)
     episode: int | None = column("which draw of the support set", None)
     metric: str | None = column(
-        "balanced_accuracy, auroc, auprc, macro_f1, kappa, brier, calibration_error, dice", None
+        "balanced_accuracy, auroc, auprc, macro_f1, kappa, brier, calibration_error; of ordered targets mae, "
+        "concordance, quadratic_kappa; dice",
+        None,
     )
     value: float | None = column("the metric, or the paired difference", None)
     low: float | None = column("lower end of the 95 % interval over test patients", None)
@@ -52,11 +54,18 @@ class EvidenceRow:
     patients_seen: int | None = column(
         "how many of them were seen unlabelled in pretraining; null where nobody can tell", None
     )
-    draw: str | None = column("patients or images: what the shots of a class are", None)
-    classes_left_out: str | None = column("classes of too few patients that were left out, joined by a comma", None)
+    draw: str | None = column("patients or images: what the shots are", None)
+    classes_left_out: str | None = column(
+        "classes or labels of too few patients that were left out, joined by a comma", None
+    )
     compared_with: str | None = column("the other backbone of a paired difference", None)
     unit_id: str | None = column("keyed hash of the unit", None)
     patient: str | None = column("keyed hash of its patient", None)
-    target: str | None = column("true class; for segmentation the class measured", None)
-    predicted: str | None = column("predicted class", None)
-    scores: list[float] | None = column("score of each class, classes in sorted order", None)
+    target: str | None = column(
+        "true class; the labels with their separator; for segmentation the class measured", None
+    )
+    predicted: str | None = column("predicted class, or labels with their separator", None)
+    scores: list[float] | None = column("score of each class or label, in the order of the summaries' `classes`", None)
+    classes: list[str] | None = column("of a summary: the classes in sorted or the stated order, or the labels", None)
+    target_value: float | None = column("of an outcome with a continuous target: the true value", None)
+    predicted_value: float | None = column("of the same: the predicted value", None)

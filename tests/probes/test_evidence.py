@@ -83,7 +83,7 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_evidence(tmp_path / "none.parquet")
     write_table(tmp_path / "old.parquet", pa.table({"kind": ["summary"]}), "evidence", 1, {})
-    with pytest.raises(InputError, match="has schema version 1, this medino reads 2; make the evidence again"):
+    with pytest.raises(InputError, match="has schema version 1, this medino reads 3; make the evidence again"):
         read_evidence(tmp_path / "old.parquet")
     write_table(tmp_path / "other.parquet", pa.table({"kind": ["summary"]}), "evidence", EVIDENCE_VERSION, {})
     with pytest.raises(InputError, match="does not fit the evidence's schema"):

@@ -132,7 +132,7 @@ def test_every_backbone_and_probe_learns_from_the_same_support_sets(evidence: pa
     sets = {
         tuple(of_kind(support, "support", backbone=backbone, probe=probe)["unit_id"].to_pylist())
         for backbone in ("start", "adapted")
-        for probe in STUDY.probes
+        for probe in STUDY.asked_probes
     }
     assert len(sets) == 1
 
