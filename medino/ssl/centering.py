@@ -2,12 +2,15 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
 
 from medino.ssl.distributed import all_reduce_max, all_reduce_sum
+
+Centering = Literal["centering", "sinkhorn_knopp"]
+"""How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
 
 PART_ENTRIES = 2**22
 """How many logarithms `sinkhorn_offset` makes at a time: 16 MB."""

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Literal, Self, cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import nn
 from medino.models import SelectedTokens, Tokens
 from medino.ssl.anchoring import Anchor, Anchoring, unmasked_crops
 from medino.ssl.batch import PretrainingBatch
-from medino.ssl.centering import Center, global_mean, offset_targets, sinkhorn_offset
+from medino.ssl.centering import Center, Centering, global_mean, offset_targets, sinkhorn_offset
 from medino.ssl.distributed import rank, world_size
 from medino.ssl.heads_first import held_tokens
 from medino.ssl.koleo import KoLeoScope, koleo_loss
@@ -20,15 +20,7 @@ from medino.ssl.networks import Network
 from medino.ssl.parameter_groups import Objective, is_in_backbone
 from medino.ssl.prototypes import BeforePrototypes, cross_entropies, through_heads
 from medino.ssl.queues import ImageQueue, image_numbers, same_images
-from medino.ssl.step_losses import CROSS_ENTROPIES, StepLosses, Taught, targets_of
-
-Centering = Literal["centering", "sinkhorn_knopp"]
-"""How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
-
-
-def masked_patches(tokens: Tokens | SelectedTokens, masks: torch.Tensor) -> torch.Tensor:
-    """The patches at the masked places, (M, D), in the order of `masks.nonzero()`: the selected ones are these."""
-    return tokens.patches if isinstance(tokens, SelectedTokens) else tokens.patches.flatten(1, 2)[masks]
+from medino.ssl.step_losses import CROSS_ENTROPIES, StepLosses, Taught, masked_patches, targets_of
 
 
 class SelfDistillation(nn.Module):

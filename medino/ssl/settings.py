@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from medino.core import InputError
+from medino.ssl.centering import Centering
 from medino.ssl.koleo import KoLeoScope
 from medino.ssl.parameter_groups import Objective
-from medino.ssl.self_distillation import Centering
 
 LearningRateScaling = Literal["sqrt", "linear", "none"]
 """How the base learning rate grows with the batch: DINOv2's rule, DINO v1's rule, not at all."""

@@ -78,3 +78,8 @@ def targets_of(answers: BeforePrototypes, temperature: float, offset: torch.Tens
             return offset_targets(answers.scores(rows), temperature, offset)
 
     return targets
+
+
+def masked_patches(tokens: Tokens | SelectedTokens, masks: torch.Tensor) -> torch.Tensor:
+    """The patches at the masked places, (M, D), in the order of `masks.nonzero()`: the selected ones are these."""
+    return tokens.patches if isinstance(tokens, SelectedTokens) else tokens.patches.flatten(1, 2)[masks]
