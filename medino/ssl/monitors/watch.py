@@ -13,21 +13,14 @@ from medino.core import InputError, RunFolder, numpy_generator
 from medino.data import Manifest
 from medino.features import EvaluationTransform
 from medino.models import merge_lora, save_backbone
-from medino.ssl.centering import Center, sinkhorn_knopp
 from medino.ssl.checkpointing import is_trial, steps_done
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.distributed import all_processes_agree
 from medino.ssl.monitors.collapse import LEAST_INFORMATION, LEAST_USE, PATIENCE, RANK_SHARE, CollapseDetector
-from medino.ssl.monitors.measures import (
-    linear_cka,
-    mean_cosine,
-    prototype_information,
-    prototype_use,
-    rankme,
-    student_agreement,
-)
+from medino.ssl.monitors.measures import linear_cka
 from medino.ssl.monitors.probe import Probe
 from medino.ssl.monitors.sample import WatchedImages
+from medino.ssl.monitors.shown import class_tokens, measures_of
 
 if TYPE_CHECKING:
     from medino.ssl.module import DINOv2
@@ -45,9 +38,6 @@ MOST_COST = 0.02
 STEP_PASSES = 12
 """Forward passes at full size that a step costs an image: the teacher's two, and the student's two global and eight
 local crops (a fifth of the patches each) forward and, twice as dear, backward."""
-
-BATCH = 32
-"""Images that are shown to the networks at once."""
 
 
 class Watch(Callback):
@@ -223,31 +213,17 @@ class Watch(Callback):
             self.stopped = f"stopped at step {steps}: {reason}, in {self.detector.patience} checks in a row"
             trainer.should_stop = True
 
-    @torch.no_grad()
     def _measure(self, module: "DINOv2", steps: int) -> dict[str, float]:
         """All measures of the teacher after `steps` steps."""
         assert self._sample is not None
-        core = module.core
-        teacher, teacher_logits = _show(core.teacher, self._sample.pixels, module.device)
-        was_training = core.student.training
-        core.student.eval()
-        _, student_logits = _show(core.student, self._sample.pixels, module.device)
-        core.student.train(was_training)
         assert module.schedules is not None
         temperature = module.schedules.at(steps).teacher_temperature
-        targets = _targets(core, teacher_logits, temperature)
+        measured, teacher = measures_of(module.core, self._sample.pixels, module.device, temperature)
         if self.start_features is None:
             self.start_features = teacher.cpu()
-        measured = {
-            "rankme": rankme(teacher),
-            "mean_cosine": mean_cosine(teacher),
-            "cka_to_start": linear_cka(self.start_features.to(teacher), teacher),
-            "prototype_information": prototype_information(targets),
-            **prototype_use(targets),
-            **student_agreement(targets, torch.softmax(student_logits / core.student_temperature, dim=1)),
-        }
+        measured["cka_to_start"] = linear_cka(self.start_features.to(teacher), teacher)
         if self.probe is not None and self._probed is not None:
-            features = _show(core.teacher, self._probed.pixels, module.device, head=False)[0]
+            features = class_tokens(module.core.teacher, self._probed.pixels, module.device)
             measured["probe_balanced_accuracy"] = torch.tensor(self.probe.score(features.cpu().numpy()))
         return {name: float(value) for name, value in measured.items()}
 
@@ -296,24 +272,3 @@ def _data(trainer: pl.Trainer) -> PretrainingData | None:
 def _remove_best(run: RunFolder) -> None:
     for path in (run.best_backbone, run.best_backbone.with_suffix(".json")):
         path.unlink(missing_ok=True)
-
-
-def _show(
-    network: Any, pixels: torch.Tensor, device: torch.device, head: bool = True
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Class tokens (N, D) and the DINO head's logits (N, K) of all images, float32; without the head (N, 0)."""
-    dtype = next(network.parameters()).dtype
-    tokens: list[torch.Tensor] = []
-    logits: list[torch.Tensor] = []
-    for part in pixels.split(BATCH):
-        seen = network.backbone(part.to(device, dtype)).class_token
-        tokens.append(seen.float())
-        logits.append(network.dino_head(seen).float() if head else seen.new_empty(len(seen), 0))
-    return torch.cat(tokens), torch.cat(logits)
-
-
-def _targets(core: Any, logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The teacher's probabilities (N, K) as the training makes them, of the sample alone."""
-    if "dino" in core.centers:
-        return cast(Center, core.centers["dino"]).targets(logits, temperature)
-    return sinkhorn_knopp(logits, temperature)
