@@ -1,37 +1,31 @@
-"""DINOv2 (and DINO v1) pretraining as a LightningModule."""
+"""DINOv2 (and DINO v1) pretraining as a LightningModule: its settings, and what is built by them."""
 
-import dataclasses
 import warnings
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info
 
-from medino.core import InputError, torch_generator
-from medino.models import BackboneConfig, Interpolation, backbone_fingerprint, merge_lora
-from medino.ssl.accumulation import micro_batches, of_whole_step
+from medino.core import InputError
+from medino.models import Interpolation, backbone_fingerprint, merge_lora
 from medino.ssl.anchoring import Anchor
-from medino.ssl.batch import PretrainingBatch
+from medino.ssl.centering import Centering
 from medino.ssl.checkpointing import RunCheckpoint
-from medino.ssl.distributed import all_processes_agree, all_reduce_mean, average_gradients, world_size
-from medino.ssl.heads_first import BackboneRelease, HeadsFirst, held
+from medino.ssl.distributed import world_size
+from medino.ssl.heads_first import BackboneRelease, HeadsFirst
 from medino.ssl.koleo import KoLeoScope
-from medino.ssl.monitors import Watch, teacher_health
+from medino.ssl.monitors import Watch
 from medino.ssl.networks import build_student
-from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
-from medino.ssl.parameter_groups import Objective, clip_gradients, optimizer_groups, parameter_rules, set_step_settings
+from medino.ssl.parameter_groups import Objective, optimizer_groups, parameter_rules
 from medino.ssl.plain_settings import plain_settings, settings_from
 from medino.ssl.recorder import RunRecorder
-from medino.ssl.schedules import Schedules, StepSettings, make_schedules
-from medino.ssl.self_distillation import Centering, SelfDistillation
+from medino.ssl.schedules import Schedules, make_schedules
+from medino.ssl.self_distillation import SelfDistillation
 from medino.ssl.settings import LearningRateScaling, check_division, check_settings, scaled_learning_rate, scopes
 from medino.ssl.starting_heads import head_settings, starting_heads
-from medino.ssl.step_losses import StepLosses
 from medino.ssl.strategies import Strategy, plain, strategy_from
+from medino.ssl.training import Training
 
 EXPECTED = (
     r"Found \d+ module\(s\) in eval mode at the start of training",  # the teacher
@@ -40,11 +34,8 @@ EXPECTED = (
 )
 """Warnings of Lightning about what is meant to be so."""
 
-COUNTERS = ("next_step", "skipped_steps", "nonfinite_in_a_row")
-"""What a checkpoint keeps of the module besides its tensors."""
 
-
-class DINOv2(pl.LightningModule):
+class DINOv2(Training):
     """Self-distillation without labels: continues the pretraining of a backbone on unlabelled images.
 
     The defaults are DINOv2's short recipe (ViT-L/16 on ImageNet-1k); comments give the long one (ViT-L/14), where it
@@ -175,7 +166,6 @@ class DINOv2(pl.LightningModule):
         # Plain, so that a checkpoint is read without unpickling.
         self.save_hyperparameters({"strategy": plain(strategy_from(strategy))})
         self.save_hyperparameters({"heads_first": plain_settings(heads_first), "anchor": plain_settings(anchor)})
-        self.automatic_optimization = False
         published = None if heads is None else starting_heads(heads)
         if published is not None:
             self.save_hyperparameters(head_settings(published, self.hparams, DINOv2))
@@ -201,17 +191,6 @@ class DINOv2(pl.LightningModule):
             self.core.student.backbone.compile_blocks()
             self.core.teacher.backbone.compile_blocks()
         self.release = None if heads_first is None else BackboneRelease(heads_first)
-        self.schedules: Schedules | None = None
-        self.next_step = 0
-        self.skipped_steps = 0
-        self.nonfinite_in_a_row = 0
-
-    @property
-    def backbone_config(self) -> BackboneConfig:
-        """The settings of student and teacher backbone."""
-        return self.core.student.backbone.config
-
-    # Before training
 
     def configure_callbacks(self) -> list[Callback]:
         """What watches the run and writes its folder, unless the trainer already has it."""
@@ -276,161 +255,3 @@ class DINOv2(pl.LightningModule):
         return torch.optim.AdamW(
             optimizer_groups(self.core.student, rules), lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8, fused=True
         )
-
-    # Training
-
-    def training_step(self, batch: PretrainingBatch, batch_index: int) -> dict[str, Any]:
-        """One step of the recipe."""
-        assert self.schedules is not None
-        settings = self.schedules.at(batch.step)
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
-        set_step_settings(
-            optimizer.optimizer,
-            settings.learning_rate,
-            settings.last_layer_learning_rate,
-            settings.weight_decay,
-            1.0 if self.release is None else self.release.multiplier(batch.step),
-        )
-        optimizer.zero_grad()
-        self.next_step = batch.step + 1
-        losses = self._losses_and_gradients(batch, settings)
-        if losses is None:
-            return self._skip(batch, "the loss is not finite")
-        norms = clip_gradients(self.core.student_parts, self.hparams["clip_norm"], each_parameter=self.is_dino_v1)
-        if not all_processes_agree(all(bool(norm.isfinite()) for norm in norms.values()), self.device):
-            return self._skip(batch, "a gradient is not finite")
-        if self.is_dino_v1 and self.schedules.last_layer_is_frozen(batch.step):
-            self.core.drop_last_layer_gradients()
-        optimizer.step()
-        self.core.update_teacher(settings.momentum, self.backbone_is_held)
-        self.core.update_centers(losses)
-        self.core.update_queues(losses)
-        self.nonfinite_in_a_row = 0
-        self._log_step(batch, settings, losses, norms)
-        self._release_backbone(batch.step, losses)
-        return {"loss": losses.total}
-
-    @property
-    def backbone_is_held(self) -> bool:
-        """Whether the backbone is held, as the heads learn first."""
-        return self.release is not None and self.release.is_held
-
-    def _losses_and_gradients(self, batch: PretrainingBatch, settings: StepSettings) -> StepLosses | None:
-        """What a batch gives, its gradients left in the student; None where it is not finite."""
-        batches = micro_batches(batch, self.hparams["accumulate"])
-        is_held = self.backbone_is_held
-        parts = []
-        with ExitStack() as stack:
-            if self.release is not None and is_held:
-                stack.enter_context(held(self.core.student.backbone, self.release.settings.mask_token))
-            for micro_batch, taught in zip(
-                batches, self.core.teach(batches, settings.teacher_temperature, is_held), strict=True
-            ):
-                drop_path = torch_generator(
-                    self.hparams["seed"], "drop_path", micro_batch.step, micro_batch.first_position
-                )
-                losses = self.core.learn(micro_batch, taught, drop_path, is_held)
-                if not all_processes_agree(bool(losses.total.isfinite()), self.device):
-                    return None
-                is_last = micro_batch is batches[-1]
-                # Data parallel training would wait for the gradients of a held backbone.
-                with self._without_gradient_exchange() if is_held or not is_last else nullcontext():
-                    self.manual_backward(losses.total / len(batches))
-                parts.append(losses)
-            if is_held:
-                average_gradients(self.core.student.parameters())
-        return of_whole_step(parts)
-
-    def _without_gradient_exchange(self) -> AbstractContextManager[None]:
-        """Within it, a backward pass leaves each process its own gradients."""
-        block = getattr(self.trainer.strategy, "block_backward_sync", None)
-        return nullcontext() if block is None else block()
-
-    def _release_backbone(self, step: int, losses: StepLosses) -> None:
-        """Release the backbone where the heads have learnt what they can, on all processes alike."""
-        if self.release is None or not self.release.is_held:
-            return
-        reason = self.release.note(step, float(all_reduce_mean(losses.cross_entropy)))
-        if reason is not None:
-            rank_zero_info(f"backbone released at step {step + 1}: {reason}")
-
-    @property
-    def is_dino_v1(self) -> bool:
-        """Whether the objective is DINO v1's."""
-        return self.core.objective == "dino"
-
-    def _skip(self, batch: PretrainingBatch, reason: str) -> dict[str, Any]:
-        """Leave student, teacher and centres as they were, on all processes alike, and say which samples it was."""
-        self.core.student.zero_grad()
-        self.skipped_steps += 1
-        self.nonfinite_in_a_row += 1
-        sample_ids = report_skipped_step(batch.step, reason, batch.sample_ids)
-        self.log("skipped_steps", float(self.skipped_steps), batch_size=batch.batch_size)
-        return {"skipped": reason, "sample_ids": sample_ids}
-
-    def on_train_batch_end(self, outputs: Any, batch: PretrainingBatch, batch_index: int) -> None:
-        """Stop at the end of the run, or where nothing finite comes any more."""
-        if "skipped" in outputs:
-            stop_after_skipped_steps(
-                self.trainer,
-                batch.step,
-                outputs["skipped"],
-                self.nonfinite_in_a_row,
-                self.hparams["max_nonfinite_steps"],
-                "Lower base_lr, or look at the samples in skipped_steps.csv",
-            )
-        # Skipped steps don't count in the trainer's own number of steps, which would go on for another epoch.
-        if self.next_step >= self.trainer.max_steps:
-            self.trainer.should_stop = True
-
-    def _log_step(
-        self,
-        batch: PretrainingBatch,
-        settings: StepSettings,
-        losses: StepLosses,
-        norms: dict[str, torch.Tensor],
-    ) -> None:
-        # One collective for all terms, so that what is logged is the global batch's.
-        terms = all_reduce_mean(torch.stack([losses.total, *losses.terms.values()]))
-        values: dict[str, Any] = {
-            **{f"loss/{name}": term for name, term in zip(("total", *losses.terms), terms, strict=True)},
-            **{f"schedule/{name}": value for name, value in dataclasses.asdict(settings).items()},
-            **{f"gradient_norm/{name}": norm for name, norm in norms.items()},
-            "skipped_steps": float(self.skipped_steps),
-        }
-        if self.release is not None:
-            rate = settings.learning_rate * self.release.multiplier(batch.step)
-            values["schedule/backbone_learning_rate"] = rate
-        if (batch.step + 1) % getattr(self.trainer, "log_every_n_steps", 1) == 0:
-            values |= {f"teacher/{name}": value for name, value in teacher_health(losses).items()}
-        self.log_dict(values, batch_size=batch.batch_size)
-
-    def validation_step(self, batch: PretrainingBatch, batch_index: int) -> None:
-        """The losses of views that were not trained on; nothing is updated."""
-        losses = self.core.compute_losses(batch, self.hparams["final_teacher_temperature"])
-        values = {f"validation/{name}": term for name, term in {"total": losses.total, **losses.terms}.items()}
-        self.log_dict(values, batch_size=batch.batch_size, sync_dist=True)
-
-    # Resuming
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where the run is, and the backbone's settings, so that the checkpoint loads without the weights file."""
-        checkpoint["medino"] = {name: getattr(self, name) for name in COUNTERS}
-        if self.release is not None:
-            checkpoint["medino"]["heads_first"] = self.release.state()
-        settings = {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(self.backbone_config).items()
-        }
-        checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "backbone_settings": settings}
-        # ModelCheckpoint, where someone uses it, would store its folder, and folders can name people.
-        states = checkpoint.get("callbacks", {})
-        checkpoint["callbacks"] = {name: state for name, state in states.items() if "ModelCheckpoint" not in name}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on where the run was."""
-        for name in COUNTERS:
-            setattr(self, name, checkpoint["medino"][name])
-        if self.release is not None:
-            self.release.restore(checkpoint["medino"]["heads_first"])
