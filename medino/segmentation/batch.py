@@ -10,7 +10,8 @@ class SegmentationBatch(NamedTuple):
 
     Attributes:
         images: (B, 3, S, S) float32, normalised.
-        masks: (B, S, S) int64 indices of classes; -1 everywhere for an image without a mask (in prediction).
+        masks: (B, S, S) int64 indices of classes, or bits of overlapping ones; -1 everywhere for an image without a
+            mask (in prediction).
         sample_ids: the manifest's ids.
         patients: keyed hashes of the patients.
         spacings: distance between rows and between columns of the grid, mm; None where the format does not say.

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from medino.core import InputError, UnreadableImageError, numpy_generator
+from medino.core import UnreadableImageError, numpy_generator
 from medino.data import PixelDataset, SampleAddress
 from medino.features import EvaluationTransform
 from medino.segmentation.batch import SegmentationBatch
+from medino.segmentation.targets import Target
 
 NO_MASK = -1
 """Stands in every pixel where there is no mask."""
@@ -22,7 +23,7 @@ class Case:
 
     Attributes:
         image: (3, S, S) float32, normalised.
-        mask: (S, S) int64 indices of classes, or `NO_MASK` everywhere.
+        mask: (S, S): what the target reads (`medino.segmentation.targets`), or `NO_MASK` everywhere.
         sample_id: the manifest's id.
         patient: keyed hash of the patient.
         spacing: distance between rows and between columns of the grid, mm, where known.
@@ -40,21 +41,17 @@ class Case:
         return self.image.nbytes + self.mask.nbytes
 
 
-def read_case(
-    pixels: PixelDataset, row: int, transform: EvaluationTransform, class_values: Mapping[str, int], with_mask: bool
-) -> Case:
+def read_case(pixels: PixelDataset, row: int, transform: EvaluationTransform, target: Target | None) -> Case:
     """Read a row of the manifest.
 
     Args:
         pixels: the manifest's pixels.
         row: which row.
         transform: places image and mask on one grid.
-        class_values: the value of each class in mask files, the background first: it also fills what the transform
-            pads.
-        with_mask: whether to read the mask.
+        target: reads the mask; None reads none.
 
     Raises:
-        InputError: the mask has another size than its image, or holds a value of no class.
+        InputError: the mask does not fit, as `target` says.
         UnreadableImageError: image or mask can't be decoded, or the image holds NaN or infinity.
     """
     sample = pixels.manifest.sample(row)
@@ -62,28 +59,8 @@ def read_case(
     if not decoded.values.isfinite().all():
         raise UnreadableImageError("pixel values that are not finite (NaN or infinity)")
     image = transform(decoded)
-    mask = torch.full(image.shape[-2:], NO_MASK)
-    if with_mask:
-        mask = transform.place_mask(class_indices(pixels.mask(row), class_values, sample.sample_id))
+    mask = torch.full(image.shape[-2:], NO_MASK) if target is None else target(pixels, row, transform)
     return Case(image, mask, sample.sample_id, sample.patient, transform.spacing(decoded))
-
-
-def class_indices(mask: torch.Tensor, class_values: Mapping[str, int], sample_id: str) -> torch.Tensor:
-    """Values in a mask file to indices of classes, both (H, W) int64.
-
-    Raises:
-        InputError: the mask holds a value of no class.
-    """
-    indices = torch.full_like(mask, NO_MASK)
-    for index, value in enumerate(class_values.values()):
-        indices[mask == value] = index
-    unknown = mask[indices == NO_MASK].unique().tolist()
-    if unknown:
-        raise InputError(
-            f"the mask of sample {sample_id} holds the values {', '.join(map(str, unknown[:10]))}, class_values has "
-            f"{', '.join(f'{name}: {value}' for name, value in class_values.items())}; name these values as well"
-        )
-    return indices
 
 
 def vary(
@@ -129,8 +106,7 @@ class CaseDataset(Dataset[Case]):
         pixels: the manifest's pixels.
         rows: item i is the case of row `rows[i]`.
         transform: places image and mask on one grid.
-        class_values: the value of each class in mask files.
-        with_mask: whether to read masks.
+        target: reads masks; None reads none.
         kept: cases by row that need not be read again.
     """
 
@@ -139,13 +115,11 @@ class CaseDataset(Dataset[Case]):
         pixels: PixelDataset,
         rows: np.ndarray,
         transform: EvaluationTransform,
-        class_values: Mapping[str, int],
-        with_mask: bool,
+        target: Target | None,
         kept: Mapping[int, Case],
     ) -> None:
         self.pixels, self.rows, self.transform = pixels, rows, transform
-        self.class_values, self.with_mask = class_values, with_mask
-        self.kept = kept
+        self.target, self.kept = target, kept
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -155,7 +129,7 @@ class CaseDataset(Dataset[Case]):
         row = int(self.rows[index])
         if row in self.kept:
             return self.kept[row]
-        return read_case(self.pixels, row, self.transform, self.class_values, self.with_mask)
+        return read_case(self.pixels, row, self.transform, self.target)
 
 
 class TrainingCases(Dataset[tuple[SampleAddress, Case]]):

@@ -1,5 +1,6 @@
 """Images and masks for training and testing a segmentation head, on the grid of the evaluation transform."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,61 +12,39 @@ from medino.core import InputError, UnreadableImageError, numpy_generator, track
 from medino.data import Manifest, PixelDataset, StepBatchSampler, check_splits
 from medino.features import EvaluationTransform
 from medino.segmentation.cases import Case, CaseDataset, TrainingCases, collate
+from medino.segmentation.targets import ClassTarget, Target
 
 DEFAULT_TRANSFORM = EvaluationTransform()
 
 SPLITS_OF_STAGE = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",)}
 
 
-class SegmentationData(pl.LightningDataModule):
-    """The rows of a manifest that have a mask, by the manifest's splits; for prediction every row.
-
-    Before a stage begins, each of its images and masks is read once: what can't be decoded is left out with a warning
-    (`rejects`), a mask that does not fit stops the run.
-
-    Give the trainer `max_steps` and, with several processes, `use_distributed_sampler=False`: batches are already
-    divided.
+class MaskedImages(pl.LightningDataModule):
+    """Rows of a manifest with what `target` reads out of their masks; for the other arguments see `SegmentationData`.
 
     Args:
-        manifest: path of the manifest; its column `split` says train, validation or test.
-        class_values: the value of each class in the mask files, the background first.
-        transform: window, resizing and size of the images.
-        batch_size: images of one step, over all processes.
-        crop: side of random squares to train on, pixels; a multiple of the patch size. None trains on whole images.
-        horizontal_flip: exchange left and right at random; off, since in radiology the side matters.
-        vertical_flip: exchange top and bottom at random.
-        train_patients: train on this many patients only, drawn by `seed`; None takes all.
-        keep_mb: memory for images and masks that are then not read from disk in every pass.
-        num_workers: processes that read images.
-        seed: of the order of images, the patients drawn and the variation of images.
-
-    Raises:
-        InputError: fewer than two classes, or two of one value.
+        target: what is learned from a mask.
     """
 
     def __init__(
         self,
         manifest: str,
-        class_values: dict[str, int],
-        transform: EvaluationTransform = DEFAULT_TRANSFORM,
-        batch_size: int = 16,
-        crop: int | None = None,
-        horizontal_flip: bool = False,
-        vertical_flip: bool = False,
-        train_patients: int | None = None,
-        keep_mb: int = 512,
-        num_workers: int = 0,
-        seed: int = 0,
+        target: Target,
+        transform: EvaluationTransform,
+        *,
+        batch_size: int,
+        crop: int | None,
+        horizontal_flip: bool,
+        vertical_flip: bool,
+        train_patients: int | None,
+        keep_mb: int,
+        num_workers: int,
+        seed: int,
     ) -> None:
         super().__init__()
-        if len(class_values) < 2 or len(set(class_values.values())) < len(class_values):
-            raise InputError(
-                f"class_values is {class_values}; give the background and at least one class, each a value of its own"
-            )
         if crop is not None and crop > transform.size:
             raise InputError(f"crop is {crop} pixels, the images are {transform.size}; choose at most that")
-        self.class_values = dict(class_values)
-        self.transform = transform
+        self.target, self.transform = target, transform
         self.batch_size = batch_size
         self.crop, self.horizontal_flip, self.vertical_flip = crop, horizontal_flip, vertical_flip
         self.train_patients = train_patients
@@ -76,11 +55,6 @@ class SegmentationData(pl.LightningDataModule):
         self._rows: dict[str, np.ndarray] = {}
         self._kept: dict[bool, dict[int, Case]] = {True: {}, False: {}}
         self._kept_bytes = 0
-
-    @property
-    def class_names(self) -> list[str]:
-        """The classes by index, the background first."""
-        return list(self.class_values)
 
     def setup(self, stage: str) -> None:
         """Choose the rows of a stage and read each once.
@@ -155,7 +129,8 @@ class SegmentationData(pl.LightningDataModule):
         )
 
     def _cases(self, rows: np.ndarray, with_mask: bool) -> CaseDataset:
-        return CaseDataset(self._pixels, rows, self.transform, self.class_values, with_mask, self._kept[with_mask])
+        target = self.target if with_mask else None
+        return CaseDataset(self._pixels, rows, self.transform, target, self._kept[with_mask])
 
     def _readable(self, rows: np.ndarray, with_mask: bool) -> np.ndarray:
         """The rows that can be decoded; the others are noted in `rejects`, with a warning."""
@@ -193,3 +168,66 @@ class SegmentationData(pl.LightningDataModule):
         order = numpy_generator(self.seed, "segmentation_patients").permutation(len(patients))
         drawn = {patients[place] for place in order[:count]}
         return rows[[patient in drawn for patient in of_row]]
+
+
+class SegmentationData(MaskedImages):
+    """The rows of a manifest that have a mask, by the manifest's splits; for prediction every row.
+
+    Before a stage begins, each of its images and masks is read once: what can't be decoded is left out with a warning
+    (`rejects`), a mask that does not fit stops the run.
+
+    Give the trainer `max_steps` and, with several processes, `use_distributed_sampler=False`: batches are already
+    divided.
+
+    Args:
+        manifest: path of the manifest; its column `split` says train, validation or test.
+        class_values: the value, or the values, of each class in the mask files, the background first.
+        transform: window, resizing and size of the images.
+        batch_size: images of one step, over all processes.
+        crop: side of random squares to train on, pixels; a multiple of the patch size. None trains on whole images.
+        horizontal_flip: exchange left and right at random; off, since in radiology the side matters.
+        vertical_flip: exchange top and bottom at random.
+        train_patients: train on this many patients only, drawn by `seed`; None takes all.
+        keep_mb: memory for images and masks that are then not read from disk in every pass.
+        num_workers: processes that read images.
+        seed: of the order of images, the patients drawn and the variation of images.
+        overlapping: whether a pixel may be of several classes, which then share values (see `ClassTarget`).
+
+    Raises:
+        InputError: fewer than two classes, or values shared by classes that may not.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        class_values: Mapping[str, int | list[int]],
+        transform: EvaluationTransform = DEFAULT_TRANSFORM,
+        batch_size: int = 16,
+        crop: int | None = None,
+        horizontal_flip: bool = False,
+        vertical_flip: bool = False,
+        train_patients: int | None = None,
+        keep_mb: int = 512,
+        num_workers: int = 0,
+        seed: int = 0,
+        overlapping: bool = False,
+    ) -> None:
+        super().__init__(
+            manifest,
+            ClassTarget(class_values, overlapping),
+            transform,
+            batch_size=batch_size,
+            crop=crop,
+            horizontal_flip=horizontal_flip,
+            vertical_flip=vertical_flip,
+            train_patients=train_patients,
+            keep_mb=keep_mb,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.class_values, self.overlapping = dict(class_values), overlapping
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes by index, the background first."""
+        return list(self.class_values)

@@ -1,11 +1,12 @@
 """Segmentation as a LightningModule: a head trained on the patch tokens of a frozen backbone."""
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceCELoss
+from monai.losses import DiceCELoss, DiceLoss
 
 from medino.core import InputError
 from medino.models import Interpolation
@@ -13,6 +14,7 @@ from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import SegmentationData
 from medino.segmentation.heads import HeadName
 from medino.segmentation.metrics import CaseResult, case_results, mean_metrics
+from medino.segmentation.targets import bits_of, classes_of
 from medino.segmentation.training import HeadModule
 from medino.segmentation.writers import MaskWriter, OverlayWriter
 from medino.ssl.distributed import gather_objects
@@ -21,10 +23,12 @@ from medino.ssl.distributed import gather_objects
 class Segmentation(HeadModule):
     """A segmentation head on a frozen backbone.
 
-    The loss is MONAI's Dice + cross-entropy; the optimiser AdamW on the head alone, its learning rate falling linearly
-    to 0 over the trainer's `max_steps`, as in DINOv2's linear segmentation. In validation and test an image larger
-    than those trained on is covered by overlapping windows of the training size. Checkpoints hold the head and not the
-    backbone, only its fingerprint; a checkpoint is refused where another backbone is given.
+    The loss is MONAI's Dice + cross-entropy, or of overlapping classes, each with a sigmoid of its own, Dice + binary
+    cross-entropy (a pixel is of a class from a probability of 0.5). The optimiser is AdamW on the head alone, its
+    learning rate falling linearly to 0 over the trainer's `max_steps`, as in DINOv2's linear segmentation. In
+    validation and test an image larger than those trained on is covered by overlapping windows of the training size.
+    Checkpoints hold the head and not the backbone, only its fingerprint; a checkpoint is refused where another backbone
+    is given.
 
     Args:
         class_names: the classes by index, the background first; as the datamodule's `class_values`.
@@ -45,6 +49,8 @@ class Segmentation(HeadModule):
         seed: of the head's initial weights, of dropout, and of the backbone where it has no weights file.
         max_nonfinite_steps: a step with NaN or infinity in loss or gradient is skipped; after this many in a row the
             run stops.
+        overlapping: whether a pixel may be of several classes; as the datamodule's. The masks of batches and the
+            predicted ones then hold bits (`medino.segmentation.targets.bits_of`).
 
     Raises:
         InputError: fewer than two classes, an unknown head or preset, or weights that can't be read.
@@ -66,11 +72,12 @@ class Segmentation(HeadModule):
         save_overlays: int = 0,
         seed: int = 0,
         max_nonfinite_steps: int = 10,
+        overlapping: bool = False,
     ) -> None:
         if len(class_names) < 2 or len(set(class_names)) < len(class_names):
             raise InputError(f"class_names is {class_names}; give the background and at least one class, each once")
         super().__init__(
-            len(class_names),
+            len(class_names) - overlapping,
             weights=weights,
             interpolation=interpolation,
             backbone=backbone,
@@ -86,10 +93,10 @@ class Segmentation(HeadModule):
         )
         # Paths can name people, and a checkpoint outlives the run's folder: `weights` is not kept in it.
         self.save_hyperparameters(ignore=["weights"])
-        self.class_names = list(class_names)
+        self.class_names, self.overlapping = list(class_names), overlapping
         self.save_overlays = save_overlays
         # `batch`: Dice over the whole batch, since a single slice often lacks a class altogether.
-        self.loss = DiceCELoss(softmax=True, batch=True)
+        self.loss = DiceLoss(sigmoid=True, batch=True) if overlapping else DiceCELoss(softmax=True, batch=True)
         self.test_results: list[CaseResult] = []
         self._cases: list[CaseResult] = []
 
@@ -101,10 +108,17 @@ class Segmentation(HeadModule):
         """
         super().setup(stage)
         datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, SegmentationData) and datamodule.class_names != self.class_names:
+        if not isinstance(datamodule, SegmentationData):
+            return
+        if datamodule.class_names != self.class_names:
             raise InputError(
                 f"the model's class_names are {self.class_names}, the data's class_values name "
                 f"{datamodule.class_names}; give the same names in the same order"
+            )
+        if datamodule.overlapping != self.overlapping:
+            raise InputError(
+                f"overlapping is {self.overlapping} in the model and {datamodule.overlapping} in the data; "
+                "set both alike"
             )
 
     def configure_callbacks(self) -> list[pl.Callback]:
@@ -114,22 +128,32 @@ class Segmentation(HeadModule):
         return [callback for callback in ours if type(callback) not in present]
 
     def loss_of(self, scores: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """The loss of scores (B, C, H, W) against class indices (B, H, W)."""
+        """The loss of scores (B, C, H, W) against a batch's masks (B, H, W); the background has no score of its own
+        where classes overlap."""
+        scores = scores.float()
+        if self.overlapping:
+            target = classes_of(masks, scores.shape[1]).float()
+            return self.loss(scores, target) + F.binary_cross_entropy_with_logits(scores, target)
         # One-hot, since cross-entropy with indices has no deterministic CUDA kernel for maps.
         target = F.one_hot(masks, len(self.class_names)).permute(0, 3, 1, 2).float()
-        return self.loss(scores.float(), target)
+        return self.loss(scores, target)
+
+    def predicted(self, images: torch.Tensor) -> torch.Tensor:
+        """The predicted masks (B, H, W) of images: indices into `class_names`, or bits of overlapping classes."""
+        scores = self(images)
+        return bits_of(scores > 0) if self.overlapping else scores.argmax(dim=1)
 
     def validation_step(self, batch: SegmentationBatch, batch_index: int) -> None:
         """Measure each case."""
         self._measure(batch)
 
     def test_step(self, batch: SegmentationBatch, batch_index: int) -> torch.Tensor:
-        """Measure each case; returns the predicted classes (B, H, W)."""
+        """Measure each case; returns the predicted masks (B, H, W)."""
         return self._measure(batch)
 
     def predict_step(self, batch: SegmentationBatch, batch_index: int) -> torch.Tensor:
-        """The predicted classes (B, H, W), indices into `class_names`, on the grid of the evaluation transform."""
-        return self(batch.images).argmax(dim=1)
+        """The predicted masks (B, H, W), see `predicted`, on the grid of the evaluation transform."""
+        return self.predicted(batch.images)
 
     def on_validation_epoch_start(self) -> None:
         """Begin a list of cases."""
@@ -151,11 +175,24 @@ class Segmentation(HeadModule):
         self.log_dict({f"test/{name}": value for name, value in means.items()}, rank_zero_only=True)
 
     def _measure(self, batch: SegmentationBatch) -> torch.Tensor:
-        predicted = self(batch.images).argmax(dim=1)
+        predicted = self.predicted(batch.images)
         cases = zip(predicted, batch.masks, batch.sample_ids, batch.patients, batch.spacings, strict=True)
         for case, target, sample_id, patient, spacing in cases:
-            self._cases += case_results(case, target, self.class_names, sample_id, patient, spacing)
+            for names, of_case, truth in self._exclusive(case, target):
+                self._cases += case_results(of_case, truth, names, sample_id, patient, spacing)
         return predicted
+
+    def _exclusive(
+        self, predicted: torch.Tensor, target: torch.Tensor
+    ) -> Iterator[tuple[list[str], torch.Tensor, torch.Tensor]]:
+        """Names and masks of indices: all classes at once, or one overlapping class after the other."""
+        if not self.overlapping:
+            yield self.class_names, predicted, target
+            return
+        background, *names = self.class_names
+        channels = (classes_of(mask, len(names)).long() for mask in (predicted, target))
+        for name, of_case, truth in zip(names, *channels, strict=True):
+            yield [background, name], of_case, truth
 
 
 def gather_results(results: list[CaseResult]) -> list[CaseResult]:

@@ -15,7 +15,12 @@ FILL_OPACITY = 0.25
 
 
 def overlay_figure(
-    image: torch.Tensor, target: torch.Tensor, predicted: torch.Tensor, class_names: Sequence[str], title: str = ""
+    image: torch.Tensor,
+    target: torch.Tensor,
+    predicted: torch.Tensor,
+    class_names: Sequence[str],
+    title: str = "",
+    overlapping: bool = False,
 ) -> Figure:
     """Draw image, truth and prediction side by side, one colour a class; the background is left clear.
 
@@ -25,6 +30,7 @@ def overlay_figure(
         predicted: (H, W) indices of classes.
         class_names: the classes by index, the background first.
         title: written above.
+        overlapping: whether the masks hold bits of overlapping classes (`medino.segmentation.targets.bits_of`).
     """
     shown = image.clamp(0, 1).permute(1, 2, 0).numpy()
     colours = [mpl.colormaps["tab10"](index % 10) for index in range(len(class_names) - 1)]
@@ -37,7 +43,7 @@ def overlay_figure(
         if mask is None:
             continue
         for index, colour in enumerate(colours, start=1):
-            of_class = (mask == index).float().numpy()
+            of_class = (mask >> (index - 1) & 1 if overlapping else mask == index).float().numpy()
             if of_class.any() and not of_class.all():
                 axes.contourf(of_class, levels=[0.5, 1.5], colors=[colour], alpha=FILL_OPACITY)
                 axes.contour(of_class, levels=[0.5], colors=[colour], linewidths=1.0)

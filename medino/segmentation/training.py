@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from medino.core import InputError, derive_seed, torch_generator
 from medino.models import Interpolation, backbone_fingerprint, build_backbone, load_backbone
 from medino.segmentation.batch import SegmentationBatch
-from medino.segmentation.datamodule import SegmentationData
+from medino.segmentation.datamodule import MaskedImages
 from medino.segmentation.frozen import FrozenFeatures
 from medino.segmentation.heads import LAYERS_OF_HEAD, HeadName, build_head, draw_channel_factors
 from medino.ssl import report_skipped_step, stop_after_skipped_steps
@@ -85,7 +85,7 @@ class HeadModule(pl.LightningModule):
         if stage == "fit" and precision.startswith("16"):
             raise InputError(f"precision {precision} is not for training this head; use bf16-mixed or 32-true")
         datamodule = getattr(self.trainer, "datamodule", None)
-        if isinstance(datamodule, SegmentationData):
+        if isinstance(datamodule, MaskedImages):
             transform, config = datamodule.transform, self.features.backbone.config
             datamodule.manifest.check_sides(config.patch_size)
             if (transform.mean, transform.std) != (config.mean, config.std):

@@ -24,7 +24,10 @@ def write_mask(path: str | Path, mask: torch.Tensor) -> None:
 
 
 class MaskWriter(pl.Callback):
-    """Write each predicted mask as `masks/SAMPLE_ID.png` in the run folder, in the values of the training masks."""
+    """Write each predicted mask as `masks/SAMPLE_ID.png` in the run folder, in the values of the training masks.
+
+    Of overlapping classes the pixel holds bits: 1 for the first class after the background, 2 for the next, 4, ...
+    """
 
     def on_predict_batch_end(
         self,
@@ -36,9 +39,9 @@ class MaskWriter(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Called by Lightning after each batch."""
-        values = torch.tensor(list(cast(Any, trainer).datamodule.class_values.values()))
+        target = cast(Any, trainer).datamodule.target
         for sample_id, mask in zip(batch.sample_ids, outputs, strict=True):
-            write_mask(Path(trainer.default_root_dir) / MASKS_FOLDER / f"{sample_id}.png", values[mask.cpu()])
+            write_mask(Path(trainer.default_root_dir) / MASKS_FOLDER / f"{sample_id}.png", target.decoded(mask.cpu()))
 
 
 class OverlayWriter(pl.Callback):
@@ -74,6 +77,8 @@ class OverlayWriter(pl.Callback):
         cases = zip(batch.sample_ids, batch.images.cpu(), batch.masks.cpu(), outputs.cpu(), strict=True)
         for sample_id, image, target, predicted in cases:
             if trainer.is_global_zero and self._written < self.count:
-                figure = overlay_figure(image * std + mean, target, predicted, class_names, title=sample_id)
+                figure = overlay_figure(
+                    image * std + mean, target, predicted, class_names, sample_id, cast(Any, pl_module).overlapping
+                )
                 write_overlay(folder / f"overlay-{sample_id}.png", figure)
                 self._written += 1
