@@ -37,8 +37,8 @@ class Draws:
     seed: int
 
 
-class Design(ABC):
-    """Test units, support sets and resamples of the test patients; what the target is, a subclass knows.
+class Tested:
+    """The units that are tested, those that may be drawn, and the resamples of the test patients.
 
     Args:
         manifest: the labelled set, named in errors.
@@ -67,22 +67,6 @@ class Design(ABC):
                     f"no labelled unit of {manifest.name} is in the split {split!r}; assign the splits by patient "
                     "(scan --split_fractions, or medino.data.assign_splits before embedding)"
                 )
-
-    @abstractmethod
-    def support(self, shots: int) -> list[np.ndarray]:
-        """For each of E episodes the (S,) units that it learns from."""
-
-    @abstractmethod
-    def scores(self, probe: str, source: Source, support: Sequence[np.ndarray]) -> np.ndarray:
-        """What a probe says of the test units: (E, N, C) scores of the classes, or (E, N) values."""
-
-    @abstractmethod
-    def measure(self, scores: np.ndarray) -> dict[str, Measured]:
-        """All metrics of a probe's scores."""
-
-    @abstractmethod
-    def outcomes(self, scores: np.ndarray) -> dict[str, pa.Array]:
-        """Columns of evidence for each episode and test unit in turn: what is true, and what the scores say."""
 
     @property
     def lacks_class(self) -> np.ndarray | None:
@@ -129,3 +113,23 @@ class Design(ABC):
     def resamples(self) -> np.ndarray:
         """(R, N) how often each test unit counts in each resample."""
         return self.weights[-self.draws.replicates :]
+
+
+class Design(Tested, ABC):
+    """Support sets and metrics as well; what the target is, a subclass knows."""
+
+    @abstractmethod
+    def support(self, shots: int) -> list[np.ndarray]:
+        """For each of E episodes the (S,) units that it learns from."""
+
+    @abstractmethod
+    def scores(self, probe: str, source: Source, support: Sequence[np.ndarray]) -> np.ndarray:
+        """What a probe says of the test units: (E, N, C) scores of the classes, or (E, N) values."""
+
+    @abstractmethod
+    def measure(self, scores: np.ndarray) -> dict[str, Measured]:
+        """All metrics of a probe's scores."""
+
+    @abstractmethod
+    def outcomes(self, scores: np.ndarray) -> dict[str, pa.Array]:
+        """Columns of evidence for each episode and test unit in turn: what is true, and what the scores say."""

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from medino.probes.bootstrap import bca_interval, percentile_interval
 from medino.probes.comparisons import bootstrap_p_value
-from medino.probes.design import Design
+from medino.probes.design import Design, Tested
 from medino.probes.evidence import evidence_block
 
 INTERVALS = ("percentile", "bca")
 
-LOWER_IS_BETTER = frozenset({"brier", "calibration_error", "mae"})
+LOWER_IS_BETTER = frozenset({"brier", "calibration_error", "mae", "hausdorff95_mm", "hausdorff95_px"})
 """Metrics whose decrease is a gain."""
 
 
@@ -35,7 +35,7 @@ class MetricResult:
     left_out: np.ndarray
 
     @classmethod
-    def of(cls, design: Design, episodes: np.ndarray, values: np.ndarray) -> "MetricResult":
+    def of(cls, design: Tested, episodes: np.ndarray, values: np.ndarray) -> "MetricResult":
         """Take apart what was measured under `design.weights`: (E,) by episode, (1 + J + R,) averaged over episodes."""
         resampled = len(values) - design.draws.replicates
         return cls(episodes, float(values[0]), values[resampled:], values[1:resampled])
@@ -61,7 +61,7 @@ def metric_results(design: Design, scores: np.ndarray) -> dict[str, MetricResult
     return {metric: MetricResult.of(design, *values) for metric, values in measured.items()}
 
 
-def support_rows(design: Design, support: Sequence[np.ndarray], where: Mapping[str, object]) -> pa.Table:
+def support_rows(design: Tested, support: Sequence[np.ndarray], where: Mapping[str, object]) -> pa.Table:
     """One row for each unit that an episode learned from, of the units of each episode."""
     flat, units = np.concatenate(support), design.units
     return evidence_block(
@@ -98,7 +98,7 @@ def episode_rows(metric: str, result: MetricResult, where: Mapping[str, object])
 
 
 def summary_row(
-    design: Design,
+    design: Tested,
     metric: str,
     result: MetricResult,
     seen: frozenset[str] | None,
