@@ -18,6 +18,7 @@ VERBS = {
     "fewshot": "the few-shot study: backbones compared on a handful of labelled patients",
     "retrieve": "the images nearest to one, or how often the test images' neighbours have their label",
     "select": "which images to label first: typical and diverse ones",
+    "propagate": "a mask of one slice, or of a few, through the volume; nothing is trained",
     "export": "a backbone for other libraries: Hugging Face, timm, Meta's code, ONNX",
     "weights": "published weights by name: list, download, check",
     "bundle": "medino, its wheels and chosen weights in a folder, for a machine without a network",
