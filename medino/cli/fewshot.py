@@ -25,9 +25,39 @@ def configure(parser: ArgumentParser) -> None:
         help="NAME=features.parquet for each backbone, as medino embed wrote them; the first is the one compared with",
     )
     parser.add_argument(
+        "--baselines",
+        nargs="+",
+        type=str,
+        default=[],
+        help="computed from the images, where no features have the name: thumbnail (12 x 12 pixels and histograms), "
+        "random (an untrained network) and cnn (a small network trained on each support set)",
+    )
+    parser.add_argument(
         "-o", "--output", type=str, required=True, help="a .parquet file of evidence, or a run's folder; added to it"
     )
-    parser.add_argument("--shots", nargs="+", type=int, default=[5, 20], help="labelled units a class")
+    parser.add_argument(
+        "--target",
+        type=str,
+        default="classes",
+        help="what the labels are: classes, multilabel (several a unit), ordinal (classes in an order) or continuous "
+        "(numbers)",
+    )
+    parser.add_argument(
+        "--order", nargs="+", type=str, default=[], help="the classes of an ordinal target, from the least to the most"
+    )
+    parser.add_argument(
+        "--separator",
+        type=str,
+        default="|",
+        help="what stands between the labels of a unit of a multilabel target; alone, it says that there are none",
+    )
+    parser.add_argument(
+        "--shots",
+        nargs="+",
+        type=int,
+        default=[5, 20],
+        help="labelled units a class, positive ones a label; for a continuous target in all",
+    )
     parser.add_argument(
         "--draw",
         type=str,
@@ -41,7 +71,10 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--episodes", type=int, default=50, help="support sets drawn for each number of shots")
     parser.add_argument(
-        "--probes", nargs="+", type=str, default=["nearest_mean", "knn", "logistic"], help="nearest_mean, knn, logistic"
+        "--probes",
+        nargs="+",
+        type=str | None,
+        help="nearest_mean, knn, logistic; for a continuous target ridge [all of these]",
     )
     parser.add_argument(
         "--tokens", type=str, default="class", help="class, mean_patch, class_and_mean_patch or last_four"
@@ -61,6 +94,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(config: Namespace) -> None:
     """Run the study, add its evidence to the output and print its tables."""
+    from medino.cli.baselines import baseline_features, shown_as
     from medino.cli.fewshot_tables import show_study
     from medino.data import Manifest
     from medino.features import FeatureTable
@@ -79,12 +113,19 @@ def run(config: Namespace) -> None:
         drop_small_classes=config.drop_small_classes,
         dataset=config.dataset,
         baseline=config.baseline,
+        target=config.target,
+        order=config.order,
+        separator=config.separator,
     )
     paths = named_paths(config.features)
     output = evidence_path(Path(config.output))
     manifest = Manifest.read(config.manifest)
     tables = {name: FeatureTable.read(path) for name, path in paths.items()}
     manifest, tables = with_splits(manifest, tables, config.seed)
+    missing = [name for name in config.baselines if name not in tables]
+    if missing:
+        study.check(manifest)
+        tables |= baseline_features(missing, manifest, *shown_as(tables), seed=config.seed)
     evidence = study.run(tables, manifest)
     append_evidence(output, evidence)
     if config.csv:

@@ -87,7 +87,7 @@ def main_job(output: str | Path, source: Source, plan: Plan) -> None:
         write_contact_sheet(job.stages.manifest, run.contact_sheet, Workers(max(plan.num_workers, 1)), plan.seed)
     tables = []
     if job.study is not None:
-        tables.append(job.stages.few_shot(job.study))
+        tables.append(job.stages.few_shot(job.study, plan.baselines))
     if job.classes is not None:
         tables.append(job.stages.segment(job.classes, plan.segmentation_steps, plan.overlays))
     if tables:

@@ -1,5 +1,6 @@
 """The stages of `adapt`, in the direction of the data. A stage that an earlier start has finished is not done again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,19 +9,20 @@ import pyarrow as pa
 import torch
 from pytorch_lightning import Callback
 
+from medino.cli.baselines import baseline_features
 from medino.cli.cohort import cohort_path
 from medino.cli.trainer import step_trainer
 from medino.core import RunFolder, read_provenance
 from medino.data import Manifest
-from medino.features import EvaluationTransform, FeatureTable, embed, thumbnail_features
+from medino.features import EvaluationTransform, FeatureTable, embed
 from medino.models import VisionTransformer, backbone_fingerprint, load_backbone, save_backbone
 from medino.probes import FewShotStudy, read_evidence, write_evidence
 from medino.segmentation import CaseResult, Segmentation, SegmentationData, segmentation_evidence
 from medino.ssl import DINOv2, PretrainingData, Watch, latest_checkpoint
 from medino.tracking import PatchMaps
 
-START, ADAPTED, THUMBNAIL = "start", "adapted", "thumbnail"
-"""What the evidence calls the backbone that was started from, the adapted one, and the floor that both must beat."""
+START, ADAPTED = "start", "adapted"
+"""What the evidence calls the backbone that was started from and the adapted one."""
 
 EMBEDDING_BATCH = 64
 """Images embedded together: at 224 px a ViT-L then needs some 2 GB."""
@@ -84,11 +86,19 @@ class Stages:
             weights_only=True,
         )
 
-    def few_shot(self, study: FewShotStudy) -> pa.Table:
-        """Embed the labelled images by both backbones and as thumbnails, and compare these on a handful of labels."""
+    def few_shot(self, study: FewShotStudy, baselines: Sequence[str]) -> pa.Table:
+        """Embed the labelled images by both backbones, and compare these and baselines on a handful of labels."""
         labelled = labelled_rows(self.manifest)
         features = {name: self._embedded(name, path, labelled) for name, path in self._backbones.items()}
-        features[THUMBNAIL] = thumbnail_features(labelled, self.transform.intensity, num_workers=self.num_workers)
+        features |= baseline_features(
+            baselines,
+            labelled,
+            load_backbone(self.start_path).config,
+            self.transform,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            device=self._device,
+        )
         return study.run(features, labelled, self._patients_seen)
 
     def segment(self, class_values: dict[str, int], steps: int, overlays: int) -> pa.Table:
@@ -141,6 +151,11 @@ class Stages:
         return {START: self.start_path, ADAPTED: self.run.best_backbone if takes_best else self.run.backbone}
 
     @property
+    def _device(self) -> str:
+        """Where images are embedded."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
     def _patients_seen(self) -> dict[str, list[str] | None]:
         """Keyed hashes of the patients that each backbone was trained on, the adapted one on those of its start too."""
         here = list(read_provenance(self.run)["pretraining_patients"])
@@ -156,13 +171,12 @@ class Stages:
             made_of = (backbone_fingerprint(backbone), images.fingerprint, self.transform.fingerprint)
             if (kept.backbone, kept.manifest, kept.transform) == made_of:
                 return kept
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         table = embed(
             backbone,
             images,
             self.transform,
             batch_size=EMBEDDING_BATCH,
-            device=device,
+            device=self._device,
             num_workers=self.num_workers,
         )
         table.write(path)

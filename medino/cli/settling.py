@@ -1,7 +1,7 @@
 """What `adapt` is asked to do, and how it settles what it was not told: every choice has a reason that is printed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -45,6 +45,8 @@ class Plan:
         shots: labelled units a class in the few-shot study, each from another patient, such as [5,20].
         episodes: support sets drawn for each number of shots.
         unit: what the few-shot study classifies.
+        baselines: what stands beside the two backbones in the few-shot study: thumbnail (12 x 12 pixels and
+            histograms), random (the same network, untrained) and cnn (a small network trained on the shots alone).
         segmentation_steps: training steps of the segmentation head.
         overlays: how many images to keep as figures, with their PCA maps or masks, and to show in the report; these are
             patients' images.
@@ -64,6 +66,9 @@ class Plan:
     shots: list[int] | None = None
     episodes: int = 50
     unit: Literal["image", "series", "study", "patient"] = "image"
+    baselines: list[Literal["thumbnail", "random", "cnn"]] = field(
+        default_factory=lambda: ["thumbnail", "random", "cnn"]
+    )
     segmentation_steps: int = 300
     overlays: int = 0
     num_workers: int = 1

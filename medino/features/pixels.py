@@ -1,6 +1,7 @@
 """The images themselves as a table of features: what a network that is trained on them reads."""
 
 import dataclasses
+import math
 
 import torch
 
@@ -48,4 +49,6 @@ def pixel_features(
 
 def images_of(table: FeatureTable) -> torch.Tensor:
     """The images (N, 3, S, S) float32 of a table that `pixel_features` made."""
-    return torch.from_numpy(table.blocks[PIXELS]).reshape(len(table), 3, IMAGE_SIZE, IMAGE_SIZE)
+    vectors = torch.from_numpy(table.blocks[PIXELS])
+    side = math.isqrt(vectors.shape[1] // 3)
+    return vectors.reshape(len(vectors), 3, side, side)
