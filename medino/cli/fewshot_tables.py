@@ -6,7 +6,13 @@ from rich.table import Table
 
 from medino.probes import EvidenceRow, differences, summaries
 
-METRICS = ("balanced_accuracy", "auroc")
+METRICS = {
+    "classification": ("balanced_accuracy", "auroc"),
+    "multilabel": ("auroc", "auprc"),
+    "ordinal": ("quadratic_kappa", "mae"),
+    "regression": ("mae", "concordance"),
+}
+"""What the tables show of each task."""
 
 WIDTH = 150
 """Of the tables where the output is no terminal, columns."""
@@ -25,7 +31,7 @@ def show_study(evidence: pa.Table) -> None:
     first = rows[0]
     console.print(
         f"few-shot study of {first.dataset}: {first.patients} test patients (unit: {first.patient_unit}), "
-        f"classified: each {first.unit}, features: {first.features}"
+        f"{'predicted' if first.task == 'regression' else 'classified'}: each {first.unit}, features: {first.features}"
     )
     if first.patient_unit != "patient":
         console.print(f"nobody knows the patient of all images: what is counted as one is the {first.patient_unit}")
@@ -34,7 +40,8 @@ def show_study(evidence: pa.Table) -> None:
     console.print(_table(rows, "score [95 % interval over test patients] ± spread over support draws", signed=False))
     if compared:
         console.print(_table(compared, "paired difference [95 % interval] ± spread, p by Holm", signed=True))
-    others = [metric for metric in dict.fromkeys(row.metric or "" for row in rows) if metric not in METRICS]
+    shown = METRICS[first.task]
+    others = [metric for metric in dict.fromkeys(row.metric or "" for row in rows) if metric not in shown]
     if others:
         console.print(f"also in the evidence and the CSV: {', '.join(others).replace('_', ' ')}")
 
@@ -42,7 +49,9 @@ def show_study(evidence: pa.Table) -> None:
 def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
     """One line for each number of shots, probe and backbone, one column a metric."""
     table = Table(title=title, title_justify="left")
-    for heading in ("shots", "probe", "backbone", *(metric.replace("_", " ") for metric in METRICS), "patients (seen)"):
+    metrics_shown = METRICS[rows[0].task]
+    names = [metric.replace("_", " ") for metric in metrics_shown]
+    for heading in ("shots", "probe", "backbone", *names, "patients (seen)"):
         table.add_column(heading, justify="right" if heading in ("shots", "patients (seen)") else "left", no_wrap=True)
     lines: dict[tuple[int, str, str], dict[str, EvidenceRow]] = {}
     for row in rows:
@@ -54,7 +63,7 @@ def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
             table.add_section()
         before = (shots, probe)
         any_row = next(iter(metrics.values()))
-        cells = [_cell(metrics[metric], signed) if metric in metrics else "" for metric in METRICS]
+        cells = [_cell(metrics[metric], signed) if metric in metrics else "" for metric in metrics_shown]
         seen = "not known" if any_row.patients_seen is None else any_row.patients_seen
         table.add_row(str(shots), probe, name, *cells, f"{any_row.patients} ({seen})")
     return table

@@ -5,7 +5,7 @@ of their values and cut into k groups of nearly equal size, and of each group on
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,7 +20,7 @@ Regression = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 REGRESSIONS: dict[str, Regression] = {"ridge": ridge}
 
 
-def numbers(labels: Sequence[str], name: str) -> np.ndarray:
+def numbers(labels: np.ndarray, name: str) -> np.ndarray:
     """Labels as numbers.
 
     Args:

@@ -7,7 +7,7 @@ differs between episodes; the evidence names its units.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from medino.probes.registry import probe_scores
 from medino.probes.sources import Source
 
 
-def label_sets(texts: Sequence[str], separator: str) -> list[frozenset[str]]:
+def label_sets(texts: Iterable[str], separator: str) -> list[frozenset[str]]:
     """The labels that each text holds between separators; none of a text that is a separator alone."""
     return [frozenset(part for text in one.split(separator) if (part := text.strip())) for one in texts]
 

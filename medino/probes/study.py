@@ -15,6 +15,7 @@ import pyarrow as pa
 from medino.core import InputError, track
 from medino.data import Manifest
 from medino.features import PIXELS, FeatureTable
+from medino.probes.class_design import ClassDesign
 from medino.probes.design import Design, Draws
 from medino.probes.end_to_end import EPISODES, ImageSource
 from medino.probes.episodes import DRAWS
@@ -178,6 +179,11 @@ class FewShotStudy:
         found: dict[Cell, dict[str, MetricResult]] = {}
         at_first: dict[Cell, np.ndarray] = {}
         trained = [name for name, source in sources.items() if isinstance(source, ImageSource)]
+        if trained and not isinstance(design, ClassDesign):
+            raise InputError(
+                f"{trained[0]!r} is images, on which a network is trained for one class a unit, not for a "
+                f"{self.target} target; leave it out"
+            )
         asked = [(probe, name) for probe in (*self.asked_probes, END_TO_END) for name in sources]
         asked = [(probe, name) for probe, name in asked if isinstance(sources[name], what_reads(probe))]
         for shots, (probe, name) in track(list(product(support, asked)), "few-shot study"):
