@@ -1,8 +1,8 @@
 """A small network trained from scratch on each support set: what the shots are worth without any features.
 
-Nothing of it is chosen on the images that are reported on: the network, its rate and its steps are fixed beforehand,
-the usual ones for a small residual network (He et al., arXiv 1512.03385, with group normalisation, arXiv 1803.08494,
-because a batch of one shot is too small for the batch's own), AdamW at 1e-3 with a cosine to zero.
+Nothing of it is chosen on the images that are reported on. The network, its rate and its steps are fixed beforehand: a
+small residual network (He et al., arXiv 1512.03385), AdamW at its usual rate of 1e-3 with a cosine to zero, and steps
+enough to fit the shots.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,6 @@ STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 100, 32, 1e-3, 0.05
 
 WIDTHS = (16, 32, 64, 128)
 """Channels of the first convolution and of the three residual blocks, which halve the side each: 0.3 M weights."""
-
-GROUP = 8
-"""Channels that are normalised together."""
 
 SMALLEST_CROP = 0.7
 """Side of the smallest crop over that of the image."""
@@ -95,7 +92,7 @@ class _Block(nn.Module):
 def _convolution(width: int, wider: int, stride: int = 1, side: int = 3) -> nn.Sequential:
     """A convolution and its normalisation."""
     convolution = nn.Conv2d(width, wider, side, stride, padding=side // 2, bias=False)
-    return nn.Sequential(convolution, nn.GroupNorm(wider // GROUP, wider))
+    return nn.Sequential(convolution, nn.BatchNorm2d(wider))
 
 
 def end_to_end(source: ImageSource, episodes: Episodes) -> np.ndarray:
