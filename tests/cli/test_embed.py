@@ -1,5 +1,6 @@
 """`medino embed` writes features of a manifest, by weights, by a run, by an untrained backbone or by thumbnails."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,60 @@ def test_an_untrained_backbone_is_a_baseline(cohort: Path) -> None:
 def test_thumbnails_need_no_backbone(cohort: Path) -> None:
     assert main(words(cohort, "--thumbnail")) == 0
     assert written(cohort).backbone == "thumbnail"
+
+
+@pytest.fixture
+def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the current folder that makes a network of several kinds."""
+    (tmp_path / "own_networks.py").write_text(
+        "import torch\n"
+        "class Means(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        assert not self.training\n"
+        "        return images.mean(dim=(2, 3))\n"
+        "class Maps(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        return images\n"
+        "class Broken(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        raise ValueError('two\\nlines')\n"
+        "def weights():\n"
+        "    return {}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "own_networks", raising=False)
+
+
+def test_any_network_is_shown_images_by_imagenet_s_mean_and_deviation(cohort: Path, networks: None) -> None:
+    assert main(words(cohort, "--module", "own_networks:Means", "--size", 40)) == 0
+    table = written(cohort)
+    manifest = Manifest.read(cohort)
+    for sample_id, vector in zip(*table.vectors("last_four"), strict=True):
+        (row,) = np.flatnonzero(manifest.column("sample_id") == sample_id)
+        grey = np.asarray(Image.open(cohort.parent / "images" / manifest.sample(int(row)).path)).mean() / 255
+        expected = (grey - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+        np.testing.assert_allclose(vector, expected, atol=1e-4)
+    assert table.facts["backbone"] == "own_networks:Means"
+    # Whose images it was trained on, nobody here can tell.
+    assert table.facts["pretraining_patients"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_networks", "'own_networks' is not named as package.module:factory"),
+        ("no_networks:Means", "ModuleNotFoundError: No module named 'no_networks'"),
+        ("own_networks:Medians", "has no attribute 'Medians'"),
+        ("own_networks:weights", "makes a dict, no torch.nn.Module"),
+        ("own_networks:Maps", "returns (5, 3, 224, 224) for 5 images"),
+        ("own_networks:Broken", "fails on images of shape (5, 3, 224, 224) (ValueError: two lines)"),
+    ],
+)
+def test_what_is_no_network_is_said_in_one_line(
+    name: str, message: str, cohort: Path, networks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refusal(words(cohort, "--module", name), cohort, capsys)
 
 
 def test_intensity_is_part_of_the_transform(cohort: Path) -> None:

@@ -73,6 +73,39 @@ def test_the_study_is_printed_and_kept(cohort: Path, capsys: pytest.CaptureFixtu
     assert "24 labelled patients are split by seed 0" in printed
 
 
+def test_baselines_are_computed_beside_what_was_embedded(
+    cohort: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medino.probes.end_to_end.STEPS", 2)
+    features = cohort.parent / "start.parquet"
+    assert main(["embed", "--manifest", str(cohort), "--backbone", "mini", "--size", "16", "-o", str(features)]) == 0
+    given = ("--features", f"start={features}", "--baselines", "thumbnail", "random", "cnn")
+    assert main(words(cohort, *given)) == 0
+    assert "start - cnn" in capsys.readouterr().out
+    rows = summaries(read_evidence(cohort.parent / "evidence.parquet"), metric="balanced_accuracy", shots=2)
+    probes = ("nearest_mean", "knn", "logistic")
+    of_features = {(name, probe) for name in ("start", "thumbnail", "random") for probe in probes}
+    assert {(row.backbone, row.probe) for row in rows} == {*of_features, ("cnn", "end_to_end")}
+    # The thumbnails are those that `medino embed --thumbnail` writes.
+    monkeypatch.undo()
+    thumbnail = ("--features", f"start={features}", f"thumbnail={cohort.parent / 'thumbnail.parquet'}")
+    assert main(words(cohort, *thumbnail, "--baselines", "thumbnail", output="given.parquet")) == 0
+    given_rows = summaries(read_evidence(cohort.parent / "given.parquet"), metric="balanced_accuracy", shots=2)
+    assert [row for row in rows if row.backbone == "thumbnail"] == [
+        row for row in given_rows if row.backbone == "thumbnail"
+    ]
+
+
+def test_images_without_a_label_need_no_baseline(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Manifest.read(cohort)
+    save(manifest.with_column("label", [None, *manifest.column("label")[1:]]), cohort.parent)
+    path = cohort.parent / "images" / manifest.sample(0).path
+    path.unlink()
+    noise = ("--features", f"noise={cohort.parent / 'noise.parquet'}", "--baselines", "thumbnail")
+    assert main(words(cohort, *noise)) == 0
+    assert "could not be decoded" not in capsys.readouterr().out
+
+
 def test_splits_of_the_manifest_are_kept(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = Manifest.read(cohort)
     order = sorted(set(manifest.column("patient")))
@@ -154,6 +187,7 @@ def test_a_config_file_gives_the_same_study(cohort: Path, capsys: pytest.Capture
         (("--probes", "svm"), "no probe 'svm'"),
         (("--tokens", "register"), "no features 'register'"),
         (("--unit", "organ"), "no unit 'organ'"),
+        (("--baselines", "thumbnail", "resnet"), "no baseline 'resnet'; choose from thumbnail, random, cnn"),
         (("--baseline", "start"), "baseline 'start' is not among the features (noise, thumbnail)"),
         (("--features", "a=none.parquet"), "features none.parquet does not exist"),
         (("--features", "x/a.parquet", "y/a.parquet"), "two features are called 'a'"),
