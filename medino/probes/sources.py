@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from medino.features import FeatureTable
-from medino.probes.units import Units, unit_vectors
+from medino.probes.bags import Bags, max_of_bags, mean_of_bags
+from medino.probes.units import Units, sample_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,21 @@ class FeatureSource(Source):
         """(U, D) float32: one vector a unit, the mean over its samples."""
         return self.vectors_of(self.features)
 
+    @cached_property
+    def largest(self) -> np.ndarray:
+        """(U, D) float32: one vector a unit, the maximum of each dimension over its samples."""
+        return max_of_bags(self._samples(self.features), self.units.unit_of_sample, len(self.units))
+
+    @cached_property
+    def bags(self) -> Bags:
+        """Each unit as the bag of its samples' vectors."""
+        samples = self._samples(self.features)
+        return Bags(samples[:, None], np.arange(len(samples)), self.units.unit_of_sample)
+
     def vectors_of(self, features: str) -> np.ndarray:
-        """The same for another choice of features than the study's."""
-        return unit_vectors(self.units, self.table, features, self.name)
+        """As `vectors`, of another choice of features than the study's."""
+        return mean_of_bags(self._samples(features), self.units.unit_of_sample, len(self.units))
+
+    def _samples(self, features: str) -> np.ndarray:
+        """(N, D) float32: one vector a labelled sample."""
+        return sample_vectors(self.units, self.table, features, self.name)

@@ -1,4 +1,4 @@
-"""What is classified: images, or series, studies or patients whose images' vectors are averaged."""
+"""What is classified: images, or the series, studies or patients that several images are of."""
 
 from dataclasses import dataclass
 
@@ -99,8 +99,8 @@ def first_come(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return distinct[order], first[order], np.argsort(order)[inverse]
 
 
-def unit_vectors(units: Units, table: FeatureTable, features: str, name: str) -> np.ndarray:
-    """One vector a unit: the mean over its samples.
+def sample_vectors(units: Units, table: FeatureTable, features: str, name: str) -> np.ndarray:
+    """The vectors of all labelled samples.
 
     Args:
         units: the labelled units.
@@ -109,26 +109,37 @@ def unit_vectors(units: Units, table: FeatureTable, features: str, name: str) ->
         name: what errors call the features.
 
     Returns:
-        (U, D) float32.
+        (N, D) float32, in the order of `units.sample_ids`.
 
     Raises:
         InputError: samples without a vector, or vectors that are not finite.
     """
     sample_ids, vectors = table.vectors(features)
-    place = {sample_id: row for row, sample_id in enumerate(sample_ids)}
-    missing = sum(sample_id not in place for sample_id in units.sample_ids)
-    if missing:
-        raise InputError(
-            f"the features {name!r} lack {missing} of {len(units.sample_ids)} labelled samples; "
-            "embed the whole manifest"
-        )
-    vectors = vectors[[place[sample_id] for sample_id in units.sample_ids]]
+    vectors = vectors[rows_of_samples(units, sample_ids, f"features {name!r}")]
     broken = int((~np.isfinite(vectors).all(axis=1)).sum())
     if broken:
         raise InputError(
             f"the features {name!r} hold NaN or infinity for {broken} of {len(vectors)} labelled samples; check the "
             "weights and the images, and embed again"
         )
-    total = np.zeros((len(units), vectors.shape[1]), dtype=np.float64)
-    np.add.at(total, units.unit_of_sample, vectors)
-    return (total / np.bincount(units.unit_of_sample, minlength=len(units))[:, None]).astype(np.float32)
+    return vectors
+
+
+def rows_of_samples(units: Units, sample_ids: np.ndarray, what: str) -> np.ndarray:
+    """(N,) where each of the units' samples is among some sample ids.
+
+    Args:
+        units: the labelled units.
+        sample_ids: strings.
+        what: has them, for errors.
+
+    Raises:
+        InputError: some are not there.
+    """
+    place = {sample_id: row for row, sample_id in enumerate(sample_ids)}
+    missing = sum(sample_id not in place for sample_id in units.sample_ids)
+    if missing:
+        raise InputError(
+            f"the {what} lack {missing} of {len(units.sample_ids)} labelled samples; embed the whole manifest"
+        )
+    return np.array([place[sample_id] for sample_id in units.sample_ids])
