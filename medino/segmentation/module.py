@@ -37,9 +37,10 @@ class Segmentation(HeadModule):
         interpolation: whose way to resize the position embedding of `weights`: "meta", "hf" or "timm"; None follows
             the family of the file.
         backbone: name of the preset to build where there is no weights file.
-        head: "linear" (BatchNorm, dropout, 1x1 convolution on the last layer) or "multilayer" (four layers, two 3x3
-            convolutions on a finer grid).
-        layers: the blocks looked at, counted from 0; None takes the last one or, for "multilayer", the last four.
+        head: "linear" (BatchNorm, dropout, 1x1 convolution on the last layer), "multilayer" (four layers, two 3x3
+            convolutions on a finer grid) or "unetr" (four layers and the image itself, a decoder as UNETR's).
+        layers: the blocks looked at, counted from 0; None takes the last one, for "multilayer" the last four, for
+            "unetr" four evenly spaced ones.
         dropout: share of channels dropped in training.
         learning_rate: of AdamW, at the start.
         weight_decay: of AdamW.

@@ -4,7 +4,6 @@ What the head answers (its loss and its metrics) is a subclass's.
 """
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,7 +17,7 @@ from medino.models import Interpolation, backbone_fingerprint, build_backbone, l
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import MaskedImages
 from medino.segmentation.frozen import FrozenFeatures
-from medino.segmentation.heads import LAYERS_OF_HEAD, HeadName, build_head, draw_channel_factors
+from medino.segmentation.heads import LAYERS_OF_HEAD, HeadName, build_head, draw_channel_factors, layers_of_head
 from medino.ssl import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.distributed import all_processes_agree
 
@@ -61,8 +60,9 @@ class HeadModule(pl.LightningModule):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         network = load_backbone(weights, interpolation) if weights is not None else build_backbone(backbone, seed=seed)
         self.backbone_fingerprint = backbone_fingerprint(network)
-        self.features = FrozenFeatures(network, LAYERS_OF_HEAD[head] if layers is None else layers, token_cache_mb)
-        self.head = build_head(head, self.features.channels, outputs, derive_seed(seed, "segmentation_head"))
+        self.features = FrozenFeatures(network, layers_of_head(head, layers, network.config.depth), token_cache_mb)
+        head_seed = derive_seed(seed, "segmentation_head")
+        self.head = build_head(head, self.features.channels, outputs, head_seed, network.config.patch_size)
         self.trained_side: torch.Tensor
         self.register_buffer("trained_side", torch.zeros((), dtype=torch.int64))
         self.max_nonfinite_steps = max_nonfinite_steps
@@ -109,12 +109,12 @@ class HeadModule(pl.LightningModule):
         """
         side = int(self.trained_side)
         if side == 0 or max(images.shape[-2:]) <= side:
-            return self._scores(self.features(images), images.shape[-2:])
+            return self._scores(self.features(images), images)
         scores = sliding_window_inference(
             images,
             roi_size=(side, side),
             sw_batch_size=WINDOWS_AT_ONCE,
-            predictor=lambda windows: self._scores(self.features(windows), windows.shape[-2:]),
+            predictor=lambda windows: self._scores(self.features(windows), windows),
             overlap=self.overlap,
         )
         assert isinstance(scores, torch.Tensor)
@@ -129,7 +129,7 @@ class HeadModule(pl.LightningModule):
             torch_generator(self.seed, "segmentation_dropout", batch.step, place) for place in batch.positions
         ]
         factors = draw_channel_factors(maps.shape[1], self.dropout, generators).to(maps)
-        loss = self.loss_of(self._scores(maps, batch.masks.shape[-2:], factors), batch.masks)
+        loss = self.loss_of(self._scores(maps, batch.images, factors), batch.masks)
         self._loss_is_finite = bool(torch.isfinite(loss))
         if self._loss_is_finite:
             self.log("train/loss", loss.detach(), batch_size=len(batch.images))
@@ -197,7 +197,8 @@ class HeadModule(pl.LightningModule):
                 checkpoint["state_dict"][key] = value
 
     def _scores(
-        self, maps: torch.Tensor, size: Sequence[int], channel_factors: torch.Tensor | None = None
+        self, maps: torch.Tensor, images: torch.Tensor, channel_factors: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The head's answers to token maps, resized to (B, C, *size)."""
-        return F.interpolate(self.head(maps, channel_factors), size=list(size), mode="bilinear", align_corners=False)
+        """The head's answers to the token maps of images (B, 3, H, W), resized to (B, C, H, W)."""
+        scores = self.head(maps, channel_factors, images)
+        return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)

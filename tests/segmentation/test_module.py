@@ -44,11 +44,16 @@ def fit_losses(trainer: TrainerMaker, manifest: Path, steps: int, **settings: An
     return losses.values, model
 
 
-@pytest.mark.parametrize("head", ["linear", "multilayer"])
-def test_a_head_learns_shapes_that_it_can_see(shapes: Path, trainer: TrainerMaker, head: str) -> None:
+@pytest.mark.parametrize(
+    ("head", "steps", "settings"),
+    [("linear", 60, {}), ("multilayer", 60, {}), ("unetr", 25, {"crop": 32, "batch_size": 4})],
+)
+def test_a_head_learns_shapes_that_it_can_see(
+    shapes: Path, trainer: TrainerMaker, head: str, steps: int, settings: dict[str, int]
+) -> None:
     model = module(head=head, learning_rate=1e-2)
-    runner = trainer(60)
-    data = shapes_data(shapes)
+    runner = trainer(steps)
+    data = shapes_data(shapes, **settings)
     runner.fit(model, data)
     (metrics,) = runner.test(model, datamodule=data, verbose=False)
     assert metrics["test/dice/bright"] > 0.9
