@@ -21,7 +21,7 @@ def keep_test_results(run: RunFolder, model: Segmentation, data: SegmentationDat
         # Not the file's name, which can name people; the fingerprint tells an adapted backbone from its start.
         backbone=f"{config.name} {model.backbone_fingerprint[:8]}",
         features="last" if layers == [config.depth - 1] else f"blocks {', '.join(map(str, layers))}",
-        head=str(model.hparams["head"]),
+        head=model.probe,
         patient_unit=data.manifest.patient_unit,
         pretraining_patients=patients_seen_by(weights, data.manifest.settings.get("key_id")) if weights else (),
         seed=model.seed,

@@ -21,14 +21,13 @@ from medino.ssl.distributed import gather_objects
 
 
 class Segmentation(HeadModule):
-    """A segmentation head on a frozen backbone.
+    """A segmentation head on a frozen backbone, or on one with low-rank adapters that learn with it.
 
     The loss is MONAI's Dice + cross-entropy, or of overlapping classes, each with a sigmoid of its own, Dice + binary
-    cross-entropy (a pixel is of a class from a probability of 0.5). The optimiser is AdamW on the head alone, its
-    learning rate falling linearly to 0 over the trainer's `max_steps`, as in DINOv2's linear segmentation. In
-    validation and test an image larger than those trained on is covered by overlapping windows of the training size.
-    Checkpoints hold the head and not the backbone, only its fingerprint; a checkpoint is refused where another backbone
-    is given.
+    cross-entropy (a pixel is of a class from a probability of 0.5). The optimiser is AdamW on what learns, its learning
+    rate falling linearly to 0 over the trainer's `max_steps`, as in DINOv2's linear segmentation. In validation and
+    test an image larger than those trained on is covered by overlapping windows of the training size. Checkpoints hold
+    what learns and not the backbone, only its fingerprint; a checkpoint is refused where another backbone is given.
 
     Args:
         class_names: the classes by index, the background first; as the datamodule's `class_values`.
@@ -52,6 +51,9 @@ class Segmentation(HeadModule):
             run stops.
         overlapping: whether a pixel may be of several classes; as the datamodule's. The masks of batches and the
             predicted ones then hold bits (`medino.segmentation.targets.bits_of`).
+        lora_rank: rank of LoRA adapters in the attention of all blocks up to the last one looked at, as
+            `medino.ssl.LoRA`; they learn with the head at its learning rate, and a checkpoint holds them with it. In
+            test and prediction they are added to their layers. None leaves the backbone frozen.
 
     Raises:
         InputError: fewer than two classes, an unknown head or preset, or weights that can't be read.
@@ -74,6 +76,7 @@ class Segmentation(HeadModule):
         seed: int = 0,
         max_nonfinite_steps: int = 10,
         overlapping: bool = False,
+        lora_rank: int | None = None,
     ) -> None:
         if len(class_names) < 2 or len(set(class_names)) < len(class_names):
             raise InputError(f"class_names is {class_names}; give the background and at least one class, each once")
@@ -91,6 +94,7 @@ class Segmentation(HeadModule):
             token_cache_mb=token_cache_mb,
             seed=seed,
             max_nonfinite_steps=max_nonfinite_steps,
+            lora_rank=lora_rank,
         )
         # Paths can name people, and a checkpoint outlives the run's folder: `weights` is not kept in it.
         self.save_hyperparameters(ignore=["weights"])

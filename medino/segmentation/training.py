@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from monai.inferers import sliding_window_inference
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
 
 from medino.core import InputError, derive_seed, torch_generator
 from medino.models import Interpolation, backbone_fingerprint, build_backbone, load_backbone
+from medino.models.lora import ADAPTER
+from medino.segmentation.adapted import AdaptedFeatures
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import MaskedImages
 from medino.segmentation.frozen import FrozenFeatures
@@ -32,6 +35,9 @@ class HeadModule(pl.LightningModule):
 
     Args:
         outputs: channels that the head answers with.
+
+    Attributes:
+        probe: the name of the head, and of the adapters where there are any, as evidence has it.
     """
 
     def __init__(
@@ -50,17 +56,24 @@ class HeadModule(pl.LightningModule):
         token_cache_mb: int,
         seed: int,
         max_nonfinite_steps: int,
+        lora_rank: int | None,
     ) -> None:
         super().__init__()
         if max_nonfinite_steps < 1:
             raise InputError(f"max_nonfinite_steps is {max_nonfinite_steps}; give 1 or more")
         if head not in LAYERS_OF_HEAD:
             raise InputError(f"head is {head!r}; it can be {' or '.join(map(repr, LAYERS_OF_HEAD))}")
+        self.probe = head if lora_rank is None else f"{head} + LoRA {lora_rank}"
         self.dropout, self.overlap, self.seed = dropout, overlap, seed
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         network = load_backbone(weights, interpolation) if weights is not None else build_backbone(backbone, seed=seed)
         self.backbone_fingerprint = backbone_fingerprint(network)
-        self.features = FrozenFeatures(network, layers_of_head(head, layers, network.config.depth), token_cache_mb)
+        looked_at = layers_of_head(head, layers, network.config.depth)
+        self.features = (
+            FrozenFeatures(network, looked_at, token_cache_mb)
+            if lora_rank is None
+            else AdaptedFeatures(network, looked_at, lora_rank, torch_generator(seed, "segmentation_lora"))
+        )
         head_seed = derive_seed(seed, "segmentation_head")
         self.head = build_head(head, self.features.channels, outputs, head_seed, network.config.patch_size)
         self.trained_side: torch.Tensor
@@ -73,6 +86,11 @@ class HeadModule(pl.LightningModule):
     def loss_of(self, scores: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """The loss of the head's answers (B, C, H, W) against a batch's masks (B, H, W)."""
         raise NotImplementedError
+
+    def learning(self) -> list[nn.Parameter]:
+        """The parameters of the head, and of the adapters where there are any."""
+        adapters = self.features.adapters() if isinstance(self.features, AdaptedFeatures) else []
+        return [*self.head.parameters(), *adapters]
 
     def setup(self, stage: str) -> None:
         """Check that trainer and datamodule fit the head and the backbone.
@@ -95,8 +113,8 @@ class HeadModule(pl.LightningModule):
                 )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW on the head; the learning rate falls linearly to 0 over the trainer's `max_steps`."""
-        optimizer = torch.optim.AdamW(self.head.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        """AdamW on what learns; the learning rate falls linearly to 0 over the trainer's `max_steps`."""
+        optimizer = torch.optim.AdamW(self.learning(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = max(self.trainer.max_steps, 1)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / steps, 0.0))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -136,18 +154,18 @@ class HeadModule(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave the head as it was, on all processes alike, where loss or gradient are not finite.
+        """Leave head and adapters as they were, on all processes alike, where loss or gradient are not finite.
 
         AdamW leaves a parameter without a gradient alone, its moments too, while the step counts: a resumed run draws
         the same batches.
         """
-        gradients = [parameter.grad for parameter in self.head.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.learning() if parameter.grad is not None]
         finite = self._loss_is_finite and all(bool(gradient.isfinite().all()) for gradient in gradients)
         if all_processes_agree(finite, self.device):
             self.nonfinite_in_a_row = 0
             return
         self.nonfinite_in_a_row += 1
-        self.head.zero_grad(set_to_none=True)
+        self.zero_grad(set_to_none=True)
         self.head.norm.load_state_dict(self._norm_before)
 
     def on_train_batch_end(self, outputs: Any, batch: SegmentationBatch, batch_index: int) -> None:
@@ -172,10 +190,26 @@ class HeadModule(pl.LightningModule):
         """Free the kept token maps."""
         self.features.forget()
 
+    def on_test_start(self) -> None:
+        """Merge the adapters into a copy of the backbone."""
+        self._merge()
+
+    def on_test_end(self) -> None:
+        """Part them again."""
+        self._part()
+
+    def on_predict_start(self) -> None:
+        """As in test."""
+        self._merge()
+
+    def on_predict_end(self) -> None:
+        """As in test."""
+        self._part()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the backbone out: it never changes and has a file of its own."""
+        """Leave the backbone out, but for its adapters: it never changes and has a file of its own."""
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {key: state[key] for key in state if not key.startswith(BACKBONE_PREFIX)}
+        checkpoint["state_dict"] = {key: state[key] for key in state if not is_of_backbone(key)}
         checkpoint["backbone_fingerprint"] = self.backbone_fingerprint
         # ModelCheckpoint would store its folder, and folders can name people.
         callbacks = checkpoint.get("callbacks", {})
@@ -193,8 +227,16 @@ class HeadModule(pl.LightningModule):
                 f"the one given is {self.backbone_fingerprint}; set `weights` to the file that it was trained on"
             )
         for key, value in self.state_dict().items():
-            if key.startswith(BACKBONE_PREFIX):
+            if is_of_backbone(key):
                 checkpoint["state_dict"][key] = value
+
+    def _merge(self) -> None:
+        if isinstance(self.features, AdaptedFeatures):
+            self.features.merge()
+
+    def _part(self) -> None:
+        if isinstance(self.features, AdaptedFeatures):
+            self.features.part()
 
     def _scores(
         self, maps: torch.Tensor, images: torch.Tensor, channel_factors: torch.Tensor | None = None
@@ -202,3 +244,8 @@ class HeadModule(pl.LightningModule):
         """The head's answers to the token maps of images (B, 3, H, W), resized to (B, C, H, W)."""
         scores = self.head(maps, channel_factors, images)
         return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def is_of_backbone(key: str) -> bool:
+    """Whether a name in the state is of the backbone itself, which no training changes, and not of its adapters."""
+    return key.startswith(BACKBONE_PREFIX) and not key.rpartition(".")[2].startswith(ADAPTER)
