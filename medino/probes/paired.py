@@ -1,6 +1,7 @@
 """Paired comparisons of what a study found: differences to one backbone, with p-values corrected over all of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TypeVar
 
 from medino.probes.comparisons import holm
 from medino.probes.registry import END_TO_END
@@ -9,16 +10,19 @@ from medino.probes.results import MetricResult
 Cell = tuple[int, str, str]
 """Shots, probe and backbone."""
 
+Metric = TypeVar("Metric", bound=Hashable)
+"""A metric's name, or class and name."""
+
 
 def compared(
-    found: Mapping[Cell, Mapping[str, MetricResult]], reference: str
-) -> Iterator[tuple[Cell, str, MetricResult, dict[str, object]]]:
+    found: Mapping[Cell, Mapping[Metric, MetricResult]], reference: str
+) -> Iterator[tuple[Cell, Metric, MetricResult, dict[str, object]]]:
     """By cell and metric, the paired difference to a backbone and its p-values.
 
     Holm's correction runs over all comparisons of one metric with this backbone: a metric is chosen before, a backbone,
     a probe and a number of shots are what a reader looks through for one that differs.
     """
-    differences: dict[str, dict[Cell, MetricResult]] = {}
+    differences: dict[Metric, dict[Cell, MetricResult]] = {}
     for (shots, probe, name), metrics in found.items():
         # What is trained on images has no probe to share with the others.
         other = found.get((shots, probe, reference)) or found.get((shots, END_TO_END, reference))

@@ -3,21 +3,27 @@
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import SegmentationData
 from medino.segmentation.evidence import segmentation_evidence
+from medino.segmentation.fitting import Training
 from medino.segmentation.heads import LinearHead, MultiLayerHead
-from medino.segmentation.metrics import CaseResult, dice, hausdorff95
+from medino.segmentation.kept import HeadTraining
+from medino.segmentation.metrics import CaseResult, dice, hausdorff95, surface_dice
 from medino.segmentation.module import Segmentation
 from medino.segmentation.overlays import overlay_figure, write_overlay
 from medino.segmentation.propagation import Propagation, propagate_masks
+from medino.segmentation.study import MaskStudy
 from medino.segmentation.unsupervised import cut_scores, foreground_scores, numbered_objects
 
 __all__ = [
     "CaseResult",
+    "HeadTraining",
     "LinearHead",
+    "MaskStudy",
     "MultiLayerHead",
     "Propagation",
     "Segmentation",
     "SegmentationBatch",
     "SegmentationData",
+    "Training",
     "cut_scores",
     "dice",
     "foreground_scores",
@@ -26,5 +32,6 @@ __all__ = [
     "overlay_figure",
     "propagate_masks",
     "segmentation_evidence",
+    "surface_dice",
     "write_overlay",
 ]

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from medino.probes import EvidenceRow, patient_counts, percentile_interval
-from medino.segmentation.metrics import UNDEFINED, CaseResult, measures
+from medino.segmentation.case_values import mean_over_cases
+from medino.segmentation.metrics import UNDEFINED, CaseResult, can_be_undefined, measures
 
 REPLICATES = 1000
 
@@ -26,7 +27,8 @@ def segmentation_evidence(
 
     A summary's value is the mean over cases; its interval comes from resampling patients, all cases of a patient
     together, with the same resamples for every metric. The row of metric `dice` without a target is the mean over
-    classes. `hausdorff95_mm` and `hausdorff95_px` leave out the cases where they are undefined;
+    classes; `surface_dice_2mm` is the normalised surface distance at that tolerance. `hausdorff95_mm` and
+    `hausdorff95_px` leave out the cases where they are undefined;
     `hausdorff95_mm_undefined` and `hausdorff95_px_undefined` count these.
 
     Args:
@@ -66,11 +68,11 @@ def segmentation_evidence(
         facts = {**where_summary, "metric": metric, "target": class_name}
         if defined:
             of_case, values = np.array([place for place, _ in defined]), np.array([value for _, value in defined])
-            mean, replicates = float(values.mean()), mean_replicates(values, resamples[:, of_case])
+            mean, replicates = float(values.mean()), mean_over_cases(values[None], resamples[:, of_case])[:, 0]
             rows.append(_summary(mean, replicates, len(np.unique(of_case)), facts))
             if metric == "dice":
                 overall.append((mean, replicates))
-        if metric != "dice":
+        if can_be_undefined(metric):
             facts["metric"] = f"{metric}{UNDEFINED}"
             count = float(len(measured) - len(defined))
             rows.append(EvidenceRow(kind="summary", **facts, value=count, patients=len(patients)))
@@ -79,13 +81,6 @@ def segmentation_evidence(
         _summary(float(np.mean(means)), np.mean(of_class, axis=0), len(patients), {**where_summary, "metric": "dice"})
     )
     return rows
-
-
-def mean_replicates(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) weighted means of N values, NaN where all weights (R, N) of a replicate are 0."""
-    weights = weights.astype(np.float64)
-    total = weights.sum(axis=1)
-    return np.divide(weights @ values, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
 def _summary(mean: float, replicates: np.ndarray, patients: int, facts: dict[str, Any]) -> EvidenceRow:

@@ -1,0 +1,242 @@
+"""The few-shot study of masks, on drawn images whose truth is known and on small volumes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from medino.core import InputError
+from medino.data import Manifest, assign_splits, scan
+from medino.features import BackboneMaps, EvaluationTransform, MapStore, PatchPixels, keep_maps
+from medino.models import PRESETS, build_backbone
+from medino.probes import differences, of_kind, summaries
+from medino.segmentation import HeadTraining, MaskStudy, Training, dice
+from medino.segmentation.kept import class_shares
+
+SHAPES = {"background": 0, "bright": 128, "dark": 255}
+QUICK = HeadTraining(steps=30, batch_size=4)
+TINY_UNET = Training(steps=2, batch_size=2, learning_rate=1e-3, weight_decay=0.0)
+
+
+def study_of(**changes: object) -> MaskStudy:
+    settings = {"shots": (1, 3), "episodes": 2, "replicates": 40, "training": QUICK, "unet": None, **changes}
+    return MaskStudy(**{"class_values": SHAPES, **settings})
+
+
+@pytest.fixture(scope="module")
+def drawn(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Mapping[str, MapStore]]:
+    """Drawn squares, with the maps of their pixels and of an untrained backbone, as they are and mirrored."""
+    folder, manifest = tmp_path_factory.mktemp("maps"), Manifest.read(shapes)
+    backbone = build_backbone(PRESETS["mini"].replace(embed_dim=24, depth=2, image_size=64))
+    makers = {"pixels": PatchPixels(8), "untrained": BackboneMaps(backbone)}
+    transform = EvaluationTransform(size=64)
+    variants = ["as_is", "left_right"]
+    return manifest, {
+        name: keep_maps(folder / name, maker, manifest, transform, variants=variants) for name, maker in makers.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def evidence(drawn: tuple[Manifest, Mapping[str, MapStore]]) -> pa.Table:
+    manifest, stores = drawn
+    seen = {"untrained": list(manifest.column("patient")[manifest.column("split") == "test"][:2])}
+    return study_of(unet=TINY_UNET).run(stores, manifest, seen)
+
+
+def test_squares_are_found_from_the_masks_of_three_patients(evidence: pa.Table) -> None:
+    (found,) = [row for row in summaries(evidence, backbone="pixels", metric="dice", shots=3) if row.target is None]
+    assert found.value > 0.8
+    assert found.low <= found.value <= found.high
+    assert found.patients == 6
+
+
+def test_all_learn_from_the_same_patients_and_none_is_tested(
+    evidence: pa.Table, drawn: tuple[Manifest, Mapping[str, MapStore]]
+) -> None:
+    manifest, _ = drawn
+    support = of_kind(evidence, "support", shots=3).to_pylist()
+    sets = {
+        name: {(row["episode"], row["unit_id"]) for row in support if row["backbone"] == name}
+        for name in ("pixels", "untrained", "unet")
+    }
+    assert sets["pixels"] == sets["untrained"] == sets["unet"]
+    assert len(sets["pixels"]) == 2 * 3
+    train = set(manifest.column("patient")[manifest.column("split") == "train"])
+    assert {row["patient"] for row in support} <= train
+
+
+def test_a_summary_can_be_recomputed_from_the_outcomes(evidence: pa.Table) -> None:
+    for metric in ("dice", "surface_dice_2px", "hausdorff95_px"):
+        chosen = of_kind(evidence, "outcome", backbone="untrained", metric=metric, target="dark", shots=1)
+        outcomes = chosen.to_pylist()
+        episodes = [[row["value"] for row in outcomes if row["episode"] == episode] for episode in range(2)]
+        (row,) = summaries(evidence, backbone="untrained", metric=metric, target="dark", shots=1)
+        known = [np.mean([value for value in values if value is not None]) for values in episodes]
+        assert row.value == pytest.approx(np.mean(known))
+    (undefined,) = summaries(evidence, backbone="untrained", metric="hausdorff95_px_undefined", target="dark", shots=1)
+    assert undefined.value == pytest.approx(sum(row["value"] is None for row in outcomes) / 2)
+
+
+def test_each_is_compared_with_the_first_and_with_the_unet(evidence: pa.Table) -> None:
+    rows = [row for row in differences(evidence, metric="dice") if row.target is None]
+    pairs = {(row.backbone, row.compared_with) for row in rows}
+    assert pairs == {("untrained", "pixels"), ("pixels", "unet"), ("untrained", "unet")}
+    values = {(row.backbone, row.shots): row.value for row in summaries(evidence, metric="dice") if row.target is None}
+    for row in rows:
+        expected = values[row.backbone, row.shots] - values[row.compared_with, row.shots]
+        assert row.value == pytest.approx(expected)
+        assert row.p_holm >= row.p_value
+        assert row.patients_seen == (0 if "untrained" not in (row.backbone, row.compared_with) else 2)
+
+
+def test_the_same_seed_gives_the_same_evidence_and_another_one_other_patients(
+    drawn: tuple[Manifest, Mapping[str, MapStore]],
+) -> None:
+    manifest, stores = drawn
+    one = {"pixels": stores["pixels"]}
+    first, again, other = (study_of(shots=(1,), seed=seed).run(one, manifest) for seed in (0, 0, 1))
+    assert first.equals(again)
+    chosen = [of_kind(table, "support")["unit_id"].to_pylist() for table in (first, other)]
+    assert chosen[0] != chosen[1]
+
+
+def test_both_ways_of_an_image_are_shown_with_its_mask_likewise(
+    drawn: tuple[Manifest, Mapping[str, MapStore]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pixels of the mirrored image with the mask of the unmirrored one could not be learned.
+    manifest, stores = drawn
+    shown: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        "medino.segmentation.kept.draw_channel_factors",
+        lambda channels, rate, generators: shown.append(torch.ones(len(generators), channels)) or shown[-1],
+    )
+    evidence = study_of(shots=(3,), training=HeadTraining(steps=120, batch_size=2)).run(
+        {"pixels": stores["pixels"]}, manifest
+    )
+    assert len(shown) == 2 * 120
+    (found,) = [row for row in summaries(evidence, metric="dice") if row.target is None]
+    assert found.value > 0.75
+
+
+def test_shares_of_classes_sum_to_one_and_count_pixels() -> None:
+    masks = torch.zeros(1, 8, 8, dtype=torch.int64)
+    masks[0, :3, :4] = 1
+    shares = class_shares(masks, 3, 2)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(1, 2, 2))
+    torch.testing.assert_close(shares[0, 1], torch.tensor([[0.75, 0.0], [0.0, 0.0]]))
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Seven volumes of 6 x 24 x 24 voxels of 3 x 0.5 x 0.5 mm, each with a bright ball; their slices are the rows."""
+    folder, generator = tmp_path_factory.mktemp("volumes"), np.random.default_rng(0)
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    places = np.stack(np.mgrid[:6, :24, :24]) * np.array([3.0, 0.5, 0.5])[:, None, None, None]
+    for number in range(7):
+        centre = generator.uniform((5, 4, 4), (10, 8, 8))
+        ball = ((places - centre[:, None, None, None]) ** 2).sum(axis=0) < 4**2
+        image = generator.normal(100, 5, ball.shape) + 100 * ball
+        # So that all slices are shown in one window.
+        image[..., 0], image[..., -1] = 0, 300
+        for part, values in (("images", image.astype(np.float32)), ("labels", ball.astype(np.uint8))):
+            nibabel.save(
+                nibabel.Nifti1Image(values, np.diag([3.0, 0.5, 0.5, 1.0])), folder / part / f"v{number}.nii.gz"
+            )
+    manifest = scan([folder / "images"], masks=folder / "labels", plane="sagittal")
+    return assign_splits(manifest, {"train": 0.6, "test": 0.4}, seed=0)
+
+
+def test_a_volume_is_one_case_measured_in_mm_along_three_axes(volumes: Manifest, tmp_path: Path) -> None:
+    store = keep_maps(tmp_path / "maps", PatchPixels(4), volumes, EvaluationTransform(size=48))
+    study = MaskStudy(
+        {"background": 0, "ball": 1}, (2,), 1, "series", training=QUICK, unet=None, tolerance=1.0, replicates=20
+    )
+    evidence = study.run({"pixels": store}, volumes)
+    tested = set(volumes.column("patient")[volumes.column("split") == "test"])
+    cases = of_kind(evidence, "outcome", metric="surface_dice_1mm").to_pylist()
+    assert {row["patient"] for row in cases} == tested
+    assert len(cases) == len(tested)
+    # Two patients give all of their slices.
+    assert of_kind(evidence, "support").num_rows == 2
+    (row,) = summaries(evidence, metric="dice", target="ball")
+    assert row.value > 0.7
+
+
+def test_distances_of_a_volume_count_the_gap_between_slices(
+    volumes: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[tuple[int, ...], list[float]]] = []
+    measured = MaskStudy._measured.__globals__["case_results"]
+
+    def spy(masks: torch.Tensor, truth: torch.Tensor, names, unit, patient, spacing, tolerance):
+        seen.append((tuple(masks.shape), list(spacing)))
+        assert dice(truth > 0, truth > 0) == 1
+        return measured(masks, truth, names, unit, patient, spacing, tolerance)
+
+    monkeypatch.setattr("medino.segmentation.study.case_results", spy)
+    store = keep_maps(tmp_path / "maps", PatchPixels(4), volumes, EvaluationTransform(size=48))
+    study = MaskStudy({"background": 0, "ball": 1}, (1,), 1, "series", training=QUICK, unet=None, replicates=20)
+    study.run({"pixels": store}, volumes)
+    assert {shape for shape, _ in seen} == {(6, 48, 48)}
+    for _, spacing in seen:
+        assert spacing == pytest.approx([3.0, 0.25, 0.25])
+
+
+def test_what_cannot_carry_a_study_is_refused_in_words(
+    drawn: tuple[Manifest, Mapping[str, MapStore]], tmp_path: Path
+) -> None:
+    manifest, stores = drawn
+    with pytest.raises(InputError, match=r"14 training patients have masks, fewer than 15"):
+        study_of(shots=(15,)).run(stores, manifest)
+    with pytest.raises(InputError, match="reference 'dinov2' is not among the maps"):
+        study_of(references=("dinov2",)).run(stores, manifest)
+    with pytest.raises(InputError, match="holds the values 255"):
+        study_of(class_values={"background": 0, "bright": 128}).run(stores, manifest)
+    with pytest.raises(InputError, match="another manifest"):
+        study_of().run(stores, manifest.select(range(20)))
+    smaller = keep_maps(tmp_path / "smaller", PatchPixels(8), manifest, EvaluationTransform(size=32))
+    with pytest.raises(InputError, match="another size or fit"):
+        study_of().run({**stores, "smaller": smaller}, manifest)
+    bare = manifest.with_column("mask_path", [None] * len(manifest))
+    store = keep_maps(tmp_path / "bare", PatchPixels(8), bare, EvaluationTransform(size=64))
+    with pytest.raises(InputError, match=r"none of the 24 samples of .* has a mask"):
+        study_of().run({"pixels": store}, bare)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shots": ()}, "at least one number of labelled patients"),
+        ({"shots": (0,)}, "shots is 0"),
+        ({"interval": "normal"}, "no interval 'normal'"),
+        ({"tolerance": 0.0}, "tolerance is 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        study_of(**settings)
+
+
+def test_heads_that_look_at_images_are_refused() -> None:
+    with pytest.raises(InputError, match="looks at the images"):
+        HeadTraining(head="unetr")
+
+
+def test_cases_of_one_patient_are_resampled_together(volumes: Manifest, tmp_path: Path) -> None:
+    # As images the slices of a volume are cases of their own; the patients beside the number stay what they are.
+    store = keep_maps(tmp_path / "maps", PatchPixels(4), volumes, EvaluationTransform(size=48))
+    study = MaskStudy({"background": 0, "ball": 1}, (1,), 1, "image", training=QUICK, unet=None, replicates=20)
+    evidence = study.run({"pixels": store}, volumes)
+    tested = len(set(volumes.column("patient")[volumes.column("split") == "test"]))
+    rows = of_kind(evidence, "outcome", metric="dice")
+    assert rows.num_rows == 6 * tested
+    assert len(pc.unique(of_kind(evidence, "support")["patient"])) == 1
+    assert of_kind(evidence, "support").num_rows == 6
+    (row,) = summaries(evidence, metric="dice", target="ball")
+    assert row.patients == tested
