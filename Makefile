@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views bundle fuzz soak clean
+.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,9 @@ bench-ssl: install  ## a pretraining step beside the recipe's formulas, its time
 
 bench-views: install  ## ten views of an image beside the ten resizes alone, on one core; writes docs/benchmarks/views.md
 	$(BIN)/python -m tests.benchmarks.views
+
+evidence-fewshot: install  ## what minutes of pretraining are worth at 1 to 32 labels a class of real images, beside floor and CNN; writes docs/benchmarks/evidence.md (an hour; SETS="cells ..."; goes on where it was stopped)
+	$(BIN)/python -m tests.benchmarks.evidence_fewshot $(if $(SETS),--sets $(SETS))
 
 bundle: install  ## wheels and weights for a machine without a network (BUNDLE=FOLDER WEIGHTS="NAME_OR_PATH ...")
 	$(BIN)/medino bundle -o $(BUNDLE) --weights $(WEIGHTS)

@@ -16,6 +16,6 @@ class FeatureRow:
     layer: int = column("block counted from the end: 1 is the last one; 0 for a whole image's descriptor")
     pooling: str = column(
         "class (class token) or mean_patch (mean of the patch tokens), both after the final norm; "
-        "whole_image for a descriptor without tokens (a baseline)"
+        "whole_image for a descriptor without tokens (a baseline, any other network); pixels for an image's own values"
     )
     vector: list[float] = column("the feature, float32, not normalised")

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from medino.core import torch_generator, track
+from medino.core import torch_generator
 from medino.features import FeatureTable, images_of
 from medino.probes.episodes import Episodes
 from medino.probes.sources import Source
@@ -111,7 +111,7 @@ def end_to_end(source: ImageSource, episodes: Episodes) -> np.ndarray:
     class_of_unit = torch.full((len(source.units),), -1)
     tested = torch.isin(units, torch.from_numpy(episodes.test))
     scores = []
-    for episode, support in enumerate(track(episodes.support[:EPISODES], "training a network on each support set")):
+    for episode, support in enumerate(episodes.support[:EPISODES]):
         class_of_unit.fill_(-1)[torch.from_numpy(support)] = torch.from_numpy(episodes.classes)
         labels = class_of_unit[units]
         shown = labels >= 0
@@ -135,12 +135,13 @@ def fitted(images: torch.Tensor, classes: torch.Tensor, num_classes: int, seed: 
         address: which training this is.
     """
     generator = torch_generator(seed, "end_to_end", *address)
-    network = SmallResNet(num_classes, generator).to(images.device)
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    network = SmallResNet(num_classes, generator).to(images.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         batch = torch.randperm(len(images), generator=generator)[:BATCH].to(images.device)
-        loss = F.cross_entropy(network(augmented(images[batch], generator)), classes[batch])
+        views = augmented(images[batch], generator).contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(network(views), classes[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -53,12 +53,13 @@ def outcomes(evidence: pa.Table, backbone: str, probe: str, shots: int) -> Outco
     rows = of_kind(evidence, "outcome", shots=shots, probe=probe)
     rows = rows.filter(pc.equal(rows["backbone"], backbone))
     rows = rows.sort_by([("episode", "ascending"), ("unit_id", "ascending")])
-    one_episode = rows.slice(0, len(rows) // EPISODES)
+    episodes = pc.max(rows["episode"]).as_py() + 1
+    one_episode = rows.slice(0, len(rows) // episodes)
     names = one_episode["patient"].to_pylist()
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     classes, targets = np.unique(one_episode["target"].to_pylist(), return_inverse=True)
     return Outcomes(
-        predicted=np.searchsorted(classes, rows["predicted"].to_pylist()).reshape(EPISODES, -1),
+        predicted=np.searchsorted(classes, rows["predicted"].to_pylist()).reshape(episodes, -1),
         targets=targets,
         patients=np.array([places[name] for name in names]),
     )
