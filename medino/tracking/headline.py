@@ -7,10 +7,18 @@ import pyarrow as pa
 
 from medino.probes import EvidenceRow, differences, summaries
 from medino.tracking.html import interval, number
-from medino.tracking.names import metric_name, probe_name
+from medino.tracking.names import metric_name, probe_name, shots_name
 from medino.tracking.verdict import verdict
 
-METRIC = "balanced_accuracy"
+MAIN_METRICS = {
+    "classification": "balanced_accuracy",
+    "multilabel": "auroc",
+    "ordinal": "quadratic_kappa",
+    "regression": "mae",
+    "segmentation": "dice",
+}
+"""What a study of each task is judged by; one that did not measure it, by its first metric."""
+
 ADAPTED = "adapted"
 """The backbone that the headline is about, where the evidence holds one of that name; else the first one compared."""
 
@@ -28,8 +36,8 @@ class Headline:
         difference: `after - before`, paired.
         dice: the Dice of the segmentation head, the mean over classes where there is one.
 
-    Each is None where it was not measured. The rule: the first dataset, balanced accuracy, logistic regression, the
-    most shots.
+    Each is None where it was not measured. The rule: the first dataset, its main metric (see `main_metric`), logistic
+    regression, the most shots.
     """
 
     before: EvidenceRow | None
@@ -53,15 +61,33 @@ class Headline:
 
 def headline(evidence: pa.Table) -> Headline:
     """Choose the headline of a run's evidence."""
-    rows = [row for row in summaries(evidence, task="classification") if row.metric == METRIC]
-    compared = [row for row in differences(evidence, task="classification") if row.metric == METRIC]
+    scores = few_shot(summaries(evidence))
+    compared = of_main_metric(few_shot(differences(evidence)))
     before = after = difference = None
     if compared:
-        difference = min(compared, key=lambda row: (compared[0].dataset != row.dataset, *_rank(row)))
-        before, after = (_partner(rows, difference, name) for name in (difference.compared_with, difference.backbone))
-    elif rows:
-        after = min(rows, key=lambda row: (rows[0].dataset != row.dataset, *_rank(row)))
+        difference = min(compared, key=_rank)
+        before, after = (_partner(scores, difference, name) for name in (difference.compared_with, difference.backbone))
+    elif scores:
+        after = min(of_main_metric(scores), key=_rank)
     return Headline(before, after, difference, _dice(evidence, after))
+
+
+def main_metric(rows: Sequence[EvidenceRow]) -> str:
+    """The metric that a study is judged by, of its rows."""
+    measured = list(dict.fromkeys(row.metric or "" for row in rows))
+    main = MAIN_METRICS.get(rows[0].task, "") if rows else ""
+    return main if main in measured or not measured else measured[0]
+
+
+def few_shot(rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
+    """The rows of everything but masks."""
+    return [row for row in rows if row.task != "segmentation"]
+
+
+def of_main_metric(rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
+    """The rows of the first dataset and task, its main metric."""
+    of_first = [row for row in rows if (row.dataset, row.task) == (rows[0].dataset, rows[0].task)]
+    return [row for row in of_first if row.metric == main_metric(of_first)]
 
 
 def _rank(row: EvidenceRow) -> tuple[bool, bool, int, int]:
@@ -71,7 +97,7 @@ def _rank(row: EvidenceRow) -> tuple[bool, bool, int, int]:
 
 def _partner(rows: Sequence[EvidenceRow], of: EvidenceRow, backbone: str | None) -> EvidenceRow | None:
     """The score of `backbone` that goes into the difference `of`."""
-    where = ("dataset", "features", "probe", "unit", "shots")
+    where = ("task", "dataset", "features", "probe", "unit", "shots", "metric")
     same = (row for row in rows if all(getattr(row, name) == getattr(of, name) for name in where))
     return next((row for row in same if row.backbone == backbone), None)
 
@@ -80,12 +106,12 @@ def _dice(evidence: pa.Table, after: EvidenceRow | None) -> EvidenceRow | None:
     """The Dice of the adapted backbone's head, over all classes where such a row is there."""
     rows = [row for row in summaries(evidence, task="segmentation") if row.metric == "dice"]
     wanted = after.backbone if after is not None else ADAPTED
-    return min(rows, key=lambda row: (row.backbone != wanted, row.target is not None), default=None)
+    return min(rows, key=lambda row: (row.backbone != wanted, row.target is not None, -(row.shots or 0)), default=None)
 
 
 def _in_words(row: EvidenceRow) -> str:
     measured = f"{metric_name(row.metric)} {number(row.value)} {interval(row.low, row.high)}"
     what = f"{row.backbone}, {probe_name(row.probe)}"
-    shots = f", {row.shots} labelled units a class" if row.shots else ""
+    shots = f", {row.shots} {shots_name(row)}" if row.shots else ""
     target = f", {row.target}" if row.target else ""
     return f"{measured} ({what}{shots}{target}, {row.patients} patients)"

@@ -1,6 +1,7 @@
 """The pieces a section is made of: headings, tables, figures, numbers with intervals. All text is escaped here."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
@@ -32,6 +33,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str 
     return Markup('<div class="scroll"><table>{}<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>').format(
         title, head, body
     )
+
+
+def fold(title: str, content: str) -> Markup:
+    """Content that is shown when its title is clicked, and in print."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(title, content)
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
@@ -82,4 +88,13 @@ def _cell(value: object) -> Markup:
     text = MISSING if value is None else value
     plain = str(text).replace("\N{MINUS SIGN}", "-").strip("%+[]")
     numeric = plain[:1].isdigit() or plain[:1] in ("-", ".") or text == MISSING
-    return Markup('<td class="number">{}</td>').format(text) if numeric else Markup("<td>{}</td>").format(escape(text))
+    if not numeric:
+        return Markup("<td>{}</td>").format(text)
+    return Markup('<td class="number">{}</td>').format(_unbroken(str(text)))
+
+
+def _unbroken(text: str) -> Markup:
+    """The text, in which no line breaks inside an interval."""
+    pieces = re.split(r"(\[[^\]]*\])", text)
+    whole = (Markup('<span class="whole">{}</span>').format(one) if one[:1] == "[" else escape(one) for one in pieces)
+    return Markup("").join(whole)

@@ -4,7 +4,21 @@ from collections.abc import Sequence
 
 from medino.probes import EvidenceRow
 
-_PROBES = {"nearest_mean": "nearest class mean", "knn": "nearest neighbours", "logistic": "logistic regression"}
+_PROBES = {
+    "nearest_mean": "nearest class mean",
+    "knn": "nearest neighbours",
+    "logistic": "logistic regression",
+    "linear_grid": "grid of linear heads",
+    "ridge": "ridge regression",
+    "end_to_end": "trained end to end",
+}
+_TASKS = {
+    "classification": "few-shot classification",
+    "multilabel": "few-shot labels, several an image",
+    "ordinal": "few-shot classification, ordered classes",
+    "regression": "few-shot regression",
+    "segmentation": "masks",
+}
 _METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
@@ -16,7 +30,12 @@ _METRICS = {
     "dice": "Dice",
     "hausdorff95_mm": "95 % Hausdorff, mm",
     "hausdorff95_px": "95 % Hausdorff, px",
+    "surface_dice": "normalised surface distance",
+    "nsd": "normalised surface distance",
+    "mae": "mean absolute error",
+    "quadratic_kappa": "quadratic kappa",
 }
+_PLURALS = {"series": "series", "study": "studies"}
 _FEATURES = {
     "class": "class token",
     "mean_patch": "mean patch token",
@@ -30,11 +49,31 @@ def probe_name(probe: str) -> str:
     return _PROBES.get(probe, probe.replace("_", " "))
 
 
+def task_name(task: str) -> str:
+    """A task's name as people say it."""
+    return _TASKS.get(task, task.replace("_", " "))
+
+
 def metric_name(metric: str | None) -> str:
     """A metric's name as people say it."""
     known = (metric or "").removesuffix("_undefined")
     name = _METRICS.get(known, known.replace("_", " "))
     return name if known == (metric or "") else f"cases without {name}"
+
+
+def panel_name(task: str, probe: str, target: str | None) -> str:
+    """A probe's name, or that of a head and the class that it looks for."""
+    if task != "segmentation":
+        return probe_name(probe)
+    return f"{probe_name(probe)}: {target or 'all classes'}"
+
+
+def shots_name(row: EvidenceRow) -> str:
+    """What the number of shots counts."""
+    if row.task == "segmentation":
+        return "labelled patients"
+    labelled = f"labelled {_PLURALS.get(row.unit, row.unit + 's')}"
+    return labelled + {"regression": "", "multilabel": " with each label"}.get(row.task, " a class")
 
 
 def features_name(features: str) -> str:

@@ -31,7 +31,7 @@ def record_data(run: RunFolder, manifest: Manifest) -> None:
 
 
 def run_sections(run: RunFolder) -> list[Section]:
-    """The sections of one run in reading order: what was found, on whom, how sure, where it fails, how it went.
+    """The sections of one run in reading order: what was compared, on whom, how sure, where it fails, how it went.
 
     Raises:
         InputError: the folder is missing, holds nothing to show, or holds a file that can't be read.
@@ -43,10 +43,10 @@ def run_sections(run: RunFolder) -> list[Section]:
     config = run.config.read_text(encoding="utf-8") if run.config.is_file() else ""
     found = [
         summary_section(evidence) if evidence is not None else None,
-        data_section(provenance),
+        data_section(provenance, evidence),
         fewshot_section(evidence) if evidence is not None else None,
-        failures_section(evidence) if evidence is not None else None,
         segmentation_section(evidence) if evidence is not None else None,
+        failures_section(evidence) if evidence is not None else None,
         images_section(run),
         pretraining_section(metrics, provenance),
         provenance_section(provenance, config),

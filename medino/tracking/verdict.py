@@ -4,7 +4,7 @@ import math
 
 from medino.probes import LOWER_IS_BETTER, EvidenceRow
 from medino.tracking.html import interval, number
-from medino.tracking.names import capital, metric_name, probe_name
+from medino.tracking.names import capital, metric_name, probe_name, shots_name
 
 FEW_PATIENTS = 30
 """Below this many test patients a percentile interval is itself unsure; the report says so."""
@@ -21,7 +21,7 @@ def verdict(row: EvidenceRow) -> str:
     Args:
         row: a summary row with `compared_with`.
     """
-    where = f"{probe_name(row.probe)}, {row.shots} labelled units a class" if row.shots else probe_name(row.probe)
+    where = f"{probe_name(row.probe)}, {row.shots} {shots_name(row)}" if row.shots else probe_name(row.probe)
     found = f"{metric_name(row.metric)} {number(row.value, signed=True)} {interval(row.low, row.high, signed=True)}"
     found = f"{found} against {row.compared_with} ({where}, {row.patients} test patients)"
     shown = in_a_word(row)

@@ -21,7 +21,7 @@ import torch
 from medino.core import RunFolder, whole_file
 from medino.features import embed, thumbnail_features
 from medino.models import build_backbone, load_backbone, save_backbone
-from medino.probes import FewShotStudy, differences, summaries
+from medino.probes import FewShotStudy, summaries
 from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
 from medino.tracking import draw_fewshot
 from tests.benchmarks.paired import EPISODES, Difference, accuracy, difference, outcomes
@@ -143,7 +143,7 @@ def measure(name: str, data: Path, steps: int, seeds: list[int], work: Path) -> 
 def draw(study: pa.Table, path: Path) -> None:
     """Draw one study: the untrained and the trained network beside the thumbnail."""
     shown = study.filter(pc.not_equal(study["backbone"], OPEN))
-    figure = draw_fewshot(summaries(shown), differences(shown), "balanced_accuracy")
+    figure = draw_fewshot(summaries(shown), shown, "balanced_accuracy")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

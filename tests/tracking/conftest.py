@@ -1,5 +1,6 @@
 """A run as `adapt` leaves it, made of a real few-shot study on invented features."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -110,6 +111,52 @@ def segmentation_rows() -> list[EvidenceRow]:
             facts = {"value": float(values.mean()), "low": values.mean() - half, "high": values.mean() + half}
             rows.append(EvidenceRow(kind="summary", target=target, patients=40, patients_seen=40, **facts, **where))
     return rows
+
+
+def few_mask_rows() -> list[EvidenceRow]:
+    """A few-shot study of masks on invented numbers: two backbones by one head, and a network of its own."""
+    generator = np.random.default_rng(6)
+    rows = []
+    for backbone, head, quality in (("start", "linear", 4.0), ("adapted", "linear", 8.0), ("unet", "u_net", 3.0)):
+        for shots, target in itertools.product((1, 4, 16), (None, "left", "right")):
+            where = {
+                "task": "segmentation",
+                "dataset": "lungs",
+                "backbone": backbone,
+                "features": "last_four",
+                "probe": head,
+                "unit": "image",
+                "patient_unit": "patient",
+                "shots": shots,
+                "target": target,
+            }
+            for metric in ("dice", "hausdorff95_mm"):
+                values = generator.beta(quality + shots / 3, 2, size=10)
+                for episode, value in enumerate(values):
+                    rows.append(EvidenceRow(kind="episode", episode=episode, metric=metric, value=value, **where))
+                ends = {"low": values.mean() - 0.05, "high": values.mean() + 0.05, "spread": values.std()}
+                rows.append(
+                    EvidenceRow(kind="summary", metric=metric, value=values.mean(), patients=40, **ends, **where)
+                )
+                if backbone == "adapted":
+                    less = {"value": 0.04, "low": shots / 100 - 0.02, "high": 0.2, "p_holm": 0.03, "comparisons": 3}
+                    rows.append(
+                        EvidenceRow(kind="summary", metric=metric, compared_with="start", patients=40, **less, **where)
+                    )
+            if target is not None:
+                cases = {"metric": "dice", "kind": "outcome"}
+                rows += [
+                    EvidenceRow(episode=episode, unit_id=f"{case:032x}", value=case / 40, **cases, **where)
+                    for case in range(40)
+                    for episode in range(2)
+                ]
+    return rows
+
+
+@pytest.fixture(scope="session")
+def few_masks() -> pa.Table:
+    """Evidence of a few-shot study of masks."""
+    return evidence_table(few_mask_rows())
 
 
 @pytest.fixture(scope="session")

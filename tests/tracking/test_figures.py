@@ -1,9 +1,12 @@
 """Figures: told apart by the colour-blind and in grey print, nothing hidden behind something else."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Callable
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,16 +18,42 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from medino.core import InputError
-from medino.probes import EvidenceRow, differences, of_kind, summaries
-from medino.tracking import draw_fewshot, draw_pretraining, draw_segmentation, to_svg
+from medino.probes import EvidenceRow, differences, evidence_table, of_kind, summaries
+from medino.tracking.figures import (
+    draw_confusion,
+    draw_fewshot,
+    draw_forest,
+    draw_pretraining,
+    draw_reliability,
+    draw_segmentation,
+    draw_values,
+    to_svg,
+)
+from medino.tracking.figures.confusion import COLOURS, MOST_CLASSES
 from medino.tracking.figures.pretraining import thinned
 from medino.tracking.figures.style import look
+from medino.tracking.outcomes import Outcomes, Values, outcomes
+from tests.tracking.conftest import few_mask_rows
+
+Eye = Callable[[Any], np.ndarray]
+
+
+def grey(colour: Any) -> np.ndarray:
+    """As a grey print shows it."""
+    return np.full(3, np.dot(colour, (0.299, 0.587, 0.114)))
+
+
+def deuteranope(colour: Any) -> np.ndarray:
+    """As those see it who lack the green receptor (Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB)."""
+    seen_of = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
+    value = np.asarray(colour)
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.asarray(seen_of) @ linear, 0, 1)
+    return np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
 
 
 def fewshot(evidence: pa.Table) -> Figure:
-    return draw_fewshot(
-        summaries(evidence, task="classification"), differences(evidence, task="classification"), "balanced_accuracy"
-    )
+    return draw_fewshot(summaries(evidence, task="classification"), evidence, "balanced_accuracy")
 
 
 def segmentation(evidence: pa.Table) -> Figure:
@@ -38,7 +67,63 @@ def pretraining(evidence: pa.Table) -> Figure:
     return draw_pretraining({"step": steps, **dict.fromkeys(names, 1 / (steps + 1))})
 
 
-@pytest.mark.parametrize("draw", [fewshot, segmentation, pretraining])
+def forest(evidence: pa.Table) -> Figure:
+    return draw_forest(differences(evidence), "balanced_accuracy", ("start", "adapted", "thumbnail"))
+
+
+def compared(evidence: pa.Table) -> list[tuple[str, Outcomes]]:
+    rows = summaries(evidence, task="classification", probe="knn", shots=15, metric="balanced_accuracy")
+    return [(row.backbone, found) for row in rows if (found := outcomes(evidence, row)) is not None]
+
+
+def confusion(evidence: pa.Table) -> Figure:
+    return draw_confusion(compared(evidence)[:2])
+
+
+def many_classes(evidence: pa.Table) -> Figure:
+    """As many classes as a matrix may have, with names as people give them."""
+    names = [f"{place} lymphocytic infiltrate" for place in range(MOST_CLASSES)]
+    shares = np.full((MOST_CLASSES, MOST_CLASSES), 1 / MOST_CLASSES)
+    one = compared(evidence)[0][1]
+    places = np.arange(MOST_CLASSES)
+    found = dataclasses.replace(one, classes=names, targets=np.array(names), shares=shares, patients=places)
+    return draw_confusion([("the backbone", found)])
+
+
+def reliable(evidence: pa.Table) -> Figure:
+    return draw_reliability(compared(evidence))
+
+
+def numbers(evidence: pa.Table) -> Figure:
+    true = np.linspace(20, 90, 60)
+    of = Values(np.arange(60).astype(str), np.arange(60) // 2, true, true + 5 * np.sin(true))
+    return draw_values([("start", of), ("adapted", of)])
+
+
+def masks_over_shots(evidence: pa.Table) -> Figure:
+    rows = evidence_table(few_mask_rows())
+    return draw_fewshot(summaries(rows), rows, "dice")
+
+
+def masks_forest(evidence: pa.Table) -> Figure:
+    return draw_forest(differences(evidence_table(few_mask_rows())), "hausdorff95_mm")
+
+
+DRAWN = [
+    fewshot,
+    forest,
+    confusion,
+    many_classes,
+    reliable,
+    numbers,
+    segmentation,
+    masks_over_shots,
+    masks_forest,
+    pretraining,
+]
+
+
+@pytest.mark.parametrize("draw", DRAWN)
 def test_no_two_labels_overlap_and_none_is_cut_off(draw: Callable[[pa.Table], Figure], evidence: pa.Table) -> None:
     figure = draw(evidence)
     canvas = FigureCanvasAgg(figure)
@@ -80,17 +165,32 @@ def test_the_first_looks_differ_in_marker_and_dashes_as_well_as_in_colour() -> N
         assert one.dashes != other.dashes
 
 
+@pytest.mark.parametrize("sees", [grey, deuteranope])
+def test_the_shares_of_a_confusion_matrix_fall_in_one_order_for_every_eye(sees: Eye, evidence: pa.Table) -> None:
+    colours = mpl.colormaps[COLOURS](np.linspace(0, 1, 11))[:, :3]
+    brightness = [float(grey(sees(colour)).mean()) for colour in colours]
+    assert (np.diff(brightness) < -0.02).all()
+
+
+def test_the_looks_of_a_study_with_its_baselines_differ_for_the_colour_blind() -> None:
+    seen = [deuteranope(to_rgb(look(index).color)) for index in range(5)]
+    for (index, one), (place, other) in itertools.combinations(enumerate(seen), 2):
+        apart = np.abs(one - other).max() > 0.1
+        assert apart or look(index).marker != look(place).marker
+    assert np.abs(seen[0] - seen[1]).max() > 0.4
+
+
 def test_before_and_after_differ_in_grey() -> None:
     before, after = (np.dot(to_rgb(look(index).color), (0.299, 0.587, 0.114)) for index in (0, 1))
     assert abs(before - after) > 0.25
 
 
 def test_the_points_of_the_figure_are_the_values_of_the_evidence(evidence: pa.Table) -> None:
-    axes = fewshot(evidence).axes
     drawn = {
         (one.get_title(loc="left"), line.get_label(), round(float(value), 9))
-        for one in axes[: len(axes) // 2]
+        for one in fewshot(evidence).axes
         for line in one.lines
+        if not line.get_label().startswith("_")
         for value in line.get_ydata()
     }
     names = {"nearest_mean": "nearest class mean", "knn": "nearest neighbours"}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from medino.core import InputError, RunFolder
-from medino.probes import EvidenceRow, evidence_table, summaries, write_evidence
+from medino.probes import EvidenceRow, differences, evidence_table, summaries, write_evidence
 from medino.tracking import (
     RunMetricsLogger,
     Section,
@@ -22,7 +22,7 @@ from medino.tracking import (
     summary_section,
     write_report,
 )
-from medino.tracking.sections.failures import outcomes, recall
+from medino.tracking.outcomes import outcomes, recall
 
 VOID = {"meta", "path", "use", "rect", "br", "line", "circle", "img", "stop"}
 
@@ -92,11 +92,11 @@ def test_every_link_in_the_page_leads_somewhere_and_no_id_is_there_twice_with_tw
 def test_the_sections_come_in_reading_order_and_the_same_run_gives_the_same_bytes(run: RunFolder, text: str) -> None:
     sections = run_sections(run)
     assert [section.title for section in sections] == [
-        "What was found",
+        "What was compared",
         "On whom",
-        "Few-shot classification",
+        "How sure: few labels",
+        "How sure: masks",
         "Where it fails",
-        "Segmentation",
         "Adaptation, step by step",
         "Provenance",
     ]
@@ -154,18 +154,17 @@ def test_the_top_shows_before_after_difference_and_dice_with_their_intervals(pag
 
 
 def test_every_summary_of_the_study_is_in_the_tables(page: Page, evidence: pa.Table) -> None:
-    for row in summaries(evidence, task="classification"):
-        assert row.value is not None
-        assert row.low is not None
-        assert row.high is not None
-        shown = f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]".replace("-", "\N{MINUS SIGN}")
-        assert shown in page.text
+    assert len({row.metric for row in summaries(evidence, task="classification")}) >= 5
+    for signed, rows in (("", summaries(evidence, task="classification")), ("+", differences(evidence))):
+        for row in rows:
+            shown = f"{row.value:{signed}.3f} [{row.low:{signed}.3f}, {row.high:{signed}.3f}]"
+            assert shown.replace("-", "\N{MINUS SIGN}") in page.text
 
 
 def test_each_figure_says_on_how_many_patients(text: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
-    assert len(captions) == 4
-    assert sum("60 test patients" in caption for caption in captions) == 2
+    assert len(captions) == 6
+    assert sum("60 test patients" in caption for caption in captions) == 4
     assert sum("40 test patients" in caption for caption in captions) == 1
 
 
@@ -184,7 +183,7 @@ def test_a_class_that_lost_is_seen_with_its_interval(evidence: pa.Table) -> None
     assert section is not None
     page = Page(str(section.html))
     assert "Recall of each class" in page.text
-    assert page.text.count("taken for") == 3
+    assert "What is taken for what" in page.text
     assert len(re.findall(r"\[[−+]?\d\.\d{3}, [−+]?\d\.\d{3}\]", page.text)) == 9
 
 

@@ -8,10 +8,12 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnchoredText
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """Okabe and Ito's palette (Color Universal Design, 2008) without yellow, which is lost on white."""
+
+INK, SOFT = "#1b1f24", "#57606a"
+"""Of text: what is read, and what stands beside it."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (8, 2)), (0, (3, 1)), "-")
@@ -75,8 +77,6 @@ def to_svg(figure: Figure, name: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def nothing_here(axes: Any, text: str) -> None:
-    """Say in an empty panel why it is empty."""
-    axes.add_artist(AnchoredText(text, loc="center", frameon=False, prop={"color": "#57606a"}))
-    axes.set_xticks([])
-    axes.set_yticks([])
+def footnote(figure: Figure, text: str) -> None:
+    """What a figure's file must say by itself, where no caption goes with it: on how many patients."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=SOFT)

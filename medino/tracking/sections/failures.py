@@ -1,153 +1,193 @@
-"""Where it fails: recall of each class with its interval, what is taken for what, the units most often wrong."""
+"""Where it fails: recall of each class, what is taken for what, how far to trust a probability, the hardest cases."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from medino.probes import EvidenceRow, of_kind, patient_counts, percentile_interval
+from medino.probes import EvidenceRow, of_kind, summaries
 from medino.tracking import html
+from medino.tracking.figures import draw_confusion, draw_reliability, draw_values
+from medino.tracking.figures.confusion import MOST_CLASSES
+from medino.tracking.figures.drawn import Drawn
 from medino.tracking.headline import headline
-from medino.tracking.names import probe_name
-from medino.tracking.report import Section
+from medino.tracking.names import metric_name, probe_name, shots_name
+from medino.tracking.outcomes import Outcomes, Values, extremes, outcomes, recall, same_units, values
+from medino.tracking.report import Part, Section, section_of
+from medino.tracking.sections.segmentation import MAIN
 
 HARDEST = 10
-REPLICATES = 1000
+EXTREMES = 4
+"""So many of the worst, the middle and the best masks are listed."""
 
-
-@dataclass(frozen=True)
-class Outcomes:
-    """One backbone's outcomes, averaged over episodes.
-
-    Attributes:
-        units: (N,) keyed hashes of the test units, in the order of the study.
-        patients: (N,) place of each unit's patient among the P test patients.
-        targets: (N,) true classes.
-        shares: (N, C) in which share of the episodes each class was predicted.
-        classes: the C classes.
-    """
-
-    units: np.ndarray
-    patients: np.ndarray
-    targets: np.ndarray
-    shares: np.ndarray
-    classes: list[str]
-
-    @property
-    def right(self) -> np.ndarray:
-        """(N,) share of the episodes in which the unit was classified rightly."""
-        column = {label: place for place, label in enumerate(self.classes)}
-        return self.shares[np.arange(len(self.units)), [column[label] for label in self.targets]]
+CONFUSIONS = 20
+"""Most frequent confusions that are listed where there are too many classes for a matrix."""
 
 
 def failures_section(evidence: pa.Table, title: str = "Where it fails") -> Section | None:
-    """What goes wrong under the headline's probe and shots; None where no outcomes were kept."""
+    """What goes wrong under the headline's probe and shots, and in which masks; None where no outcomes were kept."""
+    parts = [*_of_classes(evidence), *_of_masks(evidence)]
+    return section_of(title, parts) if parts else None
+
+
+def _of_classes(evidence: pa.Table) -> list[Part]:
     found = headline(evidence)
-    if found.after is None:
-        return None
-    after = outcomes(evidence, found.after)
+    row = found.after
+    if row is None:
+        return []
+    if row.task == "regression":
+        return _of_values(evidence, [one for one in (found.before, row) if one is not None])
+    after = outcomes(evidence, row)
     before = outcomes(evidence, found.before) if found.before is not None else None
     if after is None:
-        return None
-    if before is not None and (before.units != after.units).any():
-        before = None
-    row = found.after
-    names = (found.before.backbone if found.before else "", row.backbone)
-    intro = (
-        f"{row.dataset}, {probe_name(row.probe)}, {row.shots} labelled units a class, the mean over support draws. "
-        "A gain on average can hide a class that lost."
+        return []
+    compared = [(row.backbone, after)]
+    if before is not None and found.before is not None and same_units(after, before):
+        compared.insert(0, (found.before.backbone, before))
+    where = f"{row.dataset}, {probe_name(row.probe)}, {row.shots} {shots_name(row)}"
+    parts: list[Part] = [
+        html.heading(f"Classes: {row.dataset}"),
+        html.paragraph(f"{where}, the mean over support draws. A gain on average can hide a class that lost."),
+        _recalls(compared),
+        _confusion(compared, where, row.patients),
+    ]
+    if _calibrated(evidence, row) and all(one.confidence is not None for _, one in compared):
+        parts.append(_reliability(compared, where, row.patients))
+    parts.append(_hardest(compared))
+    return parts
+
+
+def _of_values(evidence: pa.Table, rows: Sequence[EvidenceRow]) -> list[Part]:
+    """Predicted against true numbers."""
+    compared = [(row.backbone, found) for row in rows if (found := values(evidence, row)) is not None]
+    if not compared:
+        return []
+    row = rows[-1]
+    where = f"{row.dataset}, {probe_name(row.probe)}, {row.shots} {shots_name(row)}"
+    caption = (
+        f"Predicted against true values: {where}; {row.patients} test patients. Each point is a unit, its mean over "
+        "support draws; the line is where the prediction is right. Points that lie flatter than the line are drawn "
+        "towards the mean."
     )
-    return Section(
-        title,
-        html.join(
-            html.paragraph(intro),
-            _recalls(before, after, names),
-            _confusion(after, names),
-            _hardest(before, after, names),
-        ),
-    )
+    drawn = draw_values(compared)
+    return [
+        html.heading(f"Values: {row.dataset}"),
+        Drawn(f"values {where}", drawn, f"predicted against true values, {where}", caption),
+        _furthest(compared),
+    ]
 
 
-def outcomes(evidence: pa.Table, of: EvidenceRow) -> Outcomes | None:
-    """The outcomes behind a summary row; None where they were not kept."""
-    where = {name: getattr(of, name) for name in ("task", "dataset", "backbone", "features", "probe", "unit", "shots")}
-    kept = {name: value for name, value in where.items() if value is not None}
-    rows = of_kind(evidence, "outcome", **kept)
-    if not rows.num_rows:
-        return None
-    counted = rows.group_by(["unit_id", "patient", "target", "predicted"]).aggregate([([], "count_all")]).to_pylist()
-    facts = {row["unit_id"]: (row["patient"], row["target"]) for row in counted}
-    # As the study lists them: the order of hashes changes with the key, and with it what the resamples draw.
-    units = list(dict.fromkeys(rows["unit_id"].to_pylist()))
-    classes = sorted({row["target"] for row in counted} | {row["predicted"] for row in counted})
-    shares = np.zeros((len(units), len(classes)))
-    place = {unit: index for index, unit in enumerate(units)}
-    column = {label: index for index, label in enumerate(classes)}
-    for row in counted:
-        shares[place[row["unit_id"]], column[row["predicted"]]] += row["count_all"]
-    code = {patient: number for number, patient in enumerate(dict.fromkeys(facts[unit][0] for unit in units))}
-    patients = np.array([code[facts[unit][0]] for unit in units])
-    targets = np.array([facts[unit][1] for unit in units])
-    return Outcomes(np.array(units), patients, targets, shares / shares.sum(axis=1, keepdims=True), classes)
+def _furthest(compared: Sequence[tuple[str, Values]]) -> str:
+    name, after = compared[-1]
+    order = np.argsort(-np.abs(after.predicted - after.true), kind="stable")[:HARDEST]
+    lines = [
+        (after.units[index], f"{after.true[index]:.4g}", *(f"{one.predicted[index]:.4g}" for _, one in compared))
+        for index in order
+    ]
+    header = ("unit (keyed hash)", "true value", *(f"by {one}" for one, _ in compared))
+    caption = f"The units furthest from the truth with {name}, the mean over support draws."
+    return html.table(header, lines, caption)
 
 
-def recall(found: Outcomes, label: str, other: Outcomes | None = None) -> tuple[float, float, float, int]:
-    """Recall of a class (less that of `other`), with its 95 % interval over patients.
-
-    Returns:
-        Value, lower and upper end, and the number of patients that have the class.
-    """
-    own = found.targets == label
-    right = found.right[own] - (other.right[own] if other is not None else 0)
-    of_class, patients = np.unique(found.patients[own], return_inverse=True)
-    total = np.bincount(patients)
-    hits = np.bincount(patients, weights=right)
-    counts = patient_counts(len(of_class), REPLICATES, seed=0).astype(np.float64)
-    low, high = percentile_interval((counts @ hits) / (counts @ total))
-    return float(right.mean()), float(low), float(high), len(of_class)
+def _calibrated(evidence: pa.Table, row: EvidenceRow) -> bool:
+    """Whether the probe's scores are probabilities: the study measured how well they are calibrated."""
+    names = ("dataset", "backbone", "features", "probe", "unit", "shots")
+    same = {name: getattr(row, name) for name in names if getattr(row, name) is not None}
+    return bool(summaries(evidence, task=row.task, metric="calibration_error", **same))
 
 
-def _recalls(before: Outcomes | None, after: Outcomes, names: tuple[str, str]) -> str:
+def _recalls(compared: Sequence[tuple[str, Outcomes]]) -> str:
+    after = compared[-1][1]
     lines = []
     for label in dict.fromkeys(sorted(after.targets.tolist())):
-        value, low, high, patients = recall(after, label)
-        line: list[object] = [label, patients]
-        if before is not None:
-            old, old_low, old_high, _ = recall(before, label)
-            line += [f"{html.number(old)} {html.interval(old_low, old_high)}"]
-        line += [f"{html.number(value)} {html.interval(low, high)}"]
-        if before is not None:
-            gain, gain_low, gain_high, _ = recall(after, label, before)
-            line += [f"{html.number(gain, signed=True)} {html.interval(gain_low, gain_high, signed=True)}"]
+        measured = [recall(one, label) for _, one in compared]
+        line: list[object] = [label, measured[-1][3]]
+        line += [f"{html.number(value)} {html.interval(low, high)}" for value, low, high, _ in measured]
+        if len(compared) > 1:
+            gain, low, high, _ = recall(after, label, compared[0][1])
+            line += [f"{html.number(gain, signed=True)} {html.interval(low, high, signed=True)}"]
         lines.append(line)
-    compared = (*names, "difference") if before is not None else names[1:]
+    header = ("class", "patients", *(name for name, _ in compared), *(["difference"] if len(compared) > 1 else []))
+    return html.table(header, lines, "Recall of each class with its 95 % interval over patients.")
+
+
+def _confusion(compared: Sequence[tuple[str, Outcomes]], where: str, patients: int | None) -> Part:
+    """The matrices, or the most frequent confusions where there are too many classes to draw."""
+    classes = {label for _, one in compared for label in one.classes}
+    if len(classes) <= MOST_CLASSES:
+        caption = (
+            f"What is taken for what, in per cent of each true class: {where}; {patients} test patients. On the "
+            "diagonal is what was right."
+        )
+        return Drawn(f"confusion {where}", draw_confusion(compared), f"confusion matrix, {where}", caption)
+    name, after = compared[-1]
+    off = []
+    for label in sorted(set(after.targets.tolist())):
+        shares = after.shares[after.targets == label].mean(axis=0)
+        off += [(share, label, other) for share, other in zip(shares, after.classes, strict=True) if other != label]
+    most = sorted(off, reverse=True)[:CONFUSIONS]
+    lines = [(f"is {label}", f"taken for {other}", f"{100 * share:.0f} %") for share, label, other in most]
     return html.table(
-        ("class", "patients", *compared), lines, "Recall of each class with its 95 % interval over patients."
+        ("", "", name), lines, f"The most frequent confusions among {len(classes)} classes: shares of each true class."
     )
 
 
-def _confusion(after: Outcomes, names: tuple[str, str]) -> str:
-    labels = sorted(set(after.targets.tolist()))
-    lines = [
-        (f"is {label}", *(f"{100 * share:.0f} %" for share in after.shares[after.targets == label].mean(axis=0)))
-        for label in labels
-    ]
-    header = ("", *(f"taken for {label}" for label in after.classes))
-    return html.table(header, lines, f"What {names[1]} takes for what: shares of each true class.")
+def _reliability(compared: Sequence[tuple[str, Outcomes]], where: str, patients: int | None) -> Drawn:
+    caption = (
+        f"How far to trust a probability: {where}. Of the predictions made with a given confidence, the share that was "
+        f"right, with 95 % intervals over {patients} test patients; below, how often each confidence was given. Under "
+        "the dotted line the probe is surer than it should be."
+    )
+    return Drawn(f"reliability {where}", draw_reliability(compared), f"reliability diagram, {where}", caption)
 
 
-def _hardest(before: Outcomes | None, after: Outcomes, names: tuple[str, str]) -> str:
-    order = np.argsort(after.right, kind="stable")[:HARDEST]
+def _hardest(compared: Sequence[tuple[str, Outcomes]]) -> str:
+    after = compared[-1][1]
     lines = [
         (
             after.units[index],
             after.targets[index],
-            *([f"{100 * (1 - before.right[index]):.0f} %"] if before is not None else []),
-            f"{100 * (1 - after.right[index]):.0f} %",
+            *(f"{100 * (1 - one.right[index]):.0f} %" for _, one in compared),
         )
-        for index in order
+        for index in after.order[:HARDEST]
     ]
-    compared = names if before is not None else names[1:]
-    header = ("unit (keyed hash)", "class", *(f"wrong with {name}" for name in compared))
+    header = ("unit (keyed hash)", "class", *(f"wrong with {name}" for name, _ in compared))
     caption = "The units most often wrong, over support draws. The hash finds them in the manifest."
     return html.table(header, lines, caption)
+
+
+def _of_masks(evidence: pa.Table) -> list[Part]:
+    parts: list[Part] = []
+    rows = of_kind(evidence, "outcome", task="segmentation", metric=MAIN)
+    keys = ["dataset", "backbone", "probe", "unit_id", "target", "shots"]
+    # A few-shot study has each case once in every episode; what is listed is its mean.
+    grouped = rows.group_by(keys, use_threads=False).aggregate([("value", "mean")]).to_pylist()
+    cases = [case for case in grouped if case["value_mean"] is not None]
+    for dataset in dict.fromkeys(case["dataset"] for case in cases):
+        own = [case for case in cases if case["dataset"] == dataset]
+        most = max(case["shots"] or 0 for case in own)
+        shown = [case for case in own if (case["shots"] or 0) == most]
+        parts += [html.heading(f"Masks: {dataset}"), _extremes(shown)]
+    return parts
+
+
+def _extremes(cases: list[dict[str, Any]]) -> str:
+    """The worst, the middle and the best cases by Dice."""
+    lines = [
+        (
+            name,
+            case["unit_id"] or html.MISSING,
+            case["target"],
+            f"{case['backbone']}, {probe_name(case['probe'])} head",
+            html.number(case["value_mean"]),
+        )
+        for name, places in extremes([case["value_mean"] for case in cases], EXTREMES).items()
+        for case in (cases[place] for place in places)
+    ]
+    shots = "" if cases[0]["shots"] is None else f" after {cases[0]['shots']} labelled patients, the mean over draws"
+    caption = (
+        f"The worst, the middle and the best of {len(cases)} cases by {metric_name(MAIN)}{shots}. The hash finds the "
+        "image in the manifest."
+    )
+    return html.table(("", "image (keyed hash)", "class", "backbone and head", metric_name(MAIN)), lines, caption)

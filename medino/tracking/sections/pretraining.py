@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from medino.tracking import html
-from medino.tracking.figures import draw_pretraining, to_svg
+from medino.tracking.figures import draw_pretraining
+from medino.tracking.figures.drawn import Drawn
 from medino.tracking.figures.pretraining import PANELS, panel_columns
 from medino.tracking.metrics_csv import STEP
-from medino.tracking.report import Section
+from medino.tracking.report import Section, section_of
 
 COLLAPSED = (
     "At the end the teacher's targets were nearly the same for all images: the DINO loss had nothing left to teach. "
@@ -45,14 +46,14 @@ def pretraining_section(
         "teacher: they compare within a run, not between runs, and say nothing of use for a task."
     )
     bad = [name for name in curves if np.isinf(metrics[name]).any()]
-    return Section(
+    return section_of(
         title,
-        html.join(
-            html.figure(to_svg(draw_pretraining(metrics), "Curves of the adaptation"), caption),
+        [
+            Drawn("adaptation", draw_pretraining(metrics), "Curves of the adaptation", caption),
             *watched(provenance or {}),
             html.paragraph(COLLAPSED, "caution") if is_collapsed(metrics) else "",
             html.paragraph(f"Not finite at some step: {', '.join(bad)}.", "caution") if bad else "",
-        ),
+        ],
     )
 
 

@@ -1,39 +1,54 @@
-"""Segmentation evidence: Dice of each class, the other metrics in a table, the worst cases."""
+"""Masks: how sure the numbers are, of each class and, in few-shot studies, over the number of labelled patients."""
 
 import pyarrow as pa
 
-from medino.probes import EvidenceRow, of_kind, summaries
+from medino.probes import EvidenceRow, differences, of_kind, summaries
 from medino.tracking import html
-from medino.tracking.figures import draw_segmentation, to_svg
+from medino.tracking.figures import draw_segmentation
+from medino.tracking.figures.drawn import Drawn
 from medino.tracking.names import metric_name, probe_name
-from medino.tracking.report import Section
+from medino.tracking.report import Part, Section, section_of
+from medino.tracking.sections.study import study_parts
 from medino.tracking.verdict import cautions, seen_or_unknown
 
-WORST = 8
+MAIN = "dice"
 
 
-def segmentation_section(evidence: pa.Table, title: str = "Segmentation") -> Section | None:
-    """Dice and Hausdorff distance for each class; None where nothing was segmented."""
+def segmentation_section(evidence: pa.Table, title: str = "How sure: masks") -> Section | None:
+    """Dice and distances for each class; None where nothing was segmented."""
     rows = summaries(evidence, task="segmentation")
     if not rows:
         return None
-    cases = [EvidenceRow(**row) for row in of_kind(evidence, "outcome", task="segmentation").to_pylist()]
-    parts: list[str] = []
+    compared = differences(evidence, task="segmentation")
+    parts: list[Part] = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        own = [case for case in cases if case.dataset == dataset]
         parts.append(html.heading(dataset))
-        most_seen = max(of_set, key=seen_or_unknown)
-        parts.extend(html.paragraph(text, "caution") for text in cautions(most_seen))
-        if any(row.metric == "dice" for row in of_set):
-            caption = (
-                f"Dice of each class on {dataset}: the mean with its 95 % interval over "
-                f"{max(row.patients or 0 for row in of_set)} test patients; each tick is one case."
-            )
-            parts.append(html.figure(to_svg(draw_segmentation(of_set, own), f"Dice on {dataset}"), caption))
-        parts.append(_table(of_set))
-        parts.append(_worst(own))
-    return Section(title, html.join(*parts))
+        parts.extend(html.paragraph(text, "caution") for text in cautions(max(of_set, key=seen_or_unknown)))
+        studied = [row for row in of_set if row.shots is not None]
+        if studied:
+            paired = [row for row in compared if row.dataset == dataset and row.shots is not None]
+            main = MAIN if any(row.metric == MAIN for row in studied) else studied[0].metric or ""
+            parts.extend(study_parts(dataset, studied, paired, evidence, main))
+        whole = [row for row in of_set if row.shots is None]
+        if whole:
+            parts.extend(_whole(dataset, whole, evidence))
+    return section_of(title, parts)
+
+
+def _whole(dataset: str, rows: list[EvidenceRow], evidence: pa.Table) -> list[Part]:
+    """Heads trained on all labelled patients."""
+    parts: list[Part] = []
+    if any(row.metric == MAIN for row in rows):
+        found = of_kind(evidence, "outcome", task="segmentation", dataset=dataset, metric=MAIN)
+        cases = [EvidenceRow(**row) for row in found.to_pylist() if row["shots"] is None]
+        caption = (
+            f"Dice of each class on {dataset}: the mean with its 95 % interval over "
+            f"{max(row.patients or 0 for row in rows)} test patients; each tick is one case."
+        )
+        parts.append(Drawn(f"dice {dataset}", draw_segmentation(rows, cases), f"Dice on {dataset}", caption))
+    parts.append(_table(rows))
+    return parts
 
 
 def _table(rows: list[EvidenceRow]) -> str:
@@ -41,7 +56,7 @@ def _table(rows: list[EvidenceRow]) -> str:
         (
             row.target or "all classes",
             metric_name(row.metric),
-            _head(row),
+            f"{row.backbone}, {probe_name(row.probe)} head",
             html.number(row.value) if row.low is not None else f"{row.value:g}",
             html.interval(row.low, row.high) if row.low is not None else html.MISSING,
             row.patients,
@@ -53,28 +68,3 @@ def _table(rows: list[EvidenceRow]) -> str:
     header = ("class", "metric", "backbone and head", "mean", "95 % interval", "patients", "seen before")
     unit = "" if rows[0].patient_unit == "patient" else f" What counts as a patient: {rows[0].patient_unit}."
     return html.table(header, lines, f"Mean over cases; 95 % interval over test patients.{unit}")
-
-
-def _worst(cases: list[EvidenceRow]) -> str:
-    measured = sorted((case for case in cases if case.metric == "dice" and case.value is not None), key=_value)
-    if not measured:
-        return ""
-    lines = [
-        (
-            case.unit_id or html.MISSING,
-            case.target,
-            _head(case),
-            html.number(case.value),
-        )
-        for case in measured[:WORST]
-    ]
-    caption = f"Where it fails: the lowest of {len(measured)} cases. The hash finds the image in the manifest."
-    return html.table(("image (keyed hash)", "class", "backbone and head", "Dice"), lines, caption)
-
-
-def _head(row: EvidenceRow) -> str:
-    return f"{row.backbone}, {probe_name(row.probe)} head"
-
-
-def _value(row: EvidenceRow) -> float:
-    return 0.0 if row.value is None else row.value

@@ -1,38 +1,41 @@
-"""The top of the report: what was compared, the three numbers, and the sentence that they allow."""
+"""The top of the report: what was compared, the numbers that matter, and the sentence that they allow."""
+
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from medino.probes import EvidenceRow
+from medino.probes import EvidenceRow, summaries
 from medino.tracking import html
 from medino.tracking.headline import ADAPTED, headline
-from medino.tracking.names import capital, features_name, metric_name, probe_name
+from medino.tracking.names import capital, features_name, metric_name, probe_name, shots_name, task_name
 from medino.tracking.report import Section
 from medino.tracking.verdict import cautions, verdict
 
 RULE = (
     "Brackets hold the 95 % interval from resampling test patients. Which of all measured numbers stands here was "
-    "fixed beforehand: the first dataset, balanced accuracy, logistic regression, the most labelled units."
+    "fixed beforehand: the first dataset; balanced accuracy, or AUROC of several labels an image, quadratic kappa of "
+    "ordered classes, mean absolute error of numbers; logistic regression; the most labelled units."
 )
 
 
-def summary_section(evidence: pa.Table, title: str = "What was found") -> Section | None:
-    """The headline numbers with their intervals; None where the evidence holds no summary."""
+def summary_section(evidence: pa.Table, title: str = "What was compared") -> Section | None:
+    """What was compared and the headline numbers with their intervals; None where the evidence holds no summary."""
     found = headline(evidence)
     score = found.after or found.before
     measured = score or found.dice
     if measured is None:
         return None
-    parts = []
-    if score is not None:
-        compared = f"{found.after.backbone} against {found.before.backbone}" if found.after and found.before else ""
-        text = (
-            f"Compared on {score.dataset}: {compared or score.backbone}. {capital(probe_name(score.probe))} on the "
-            f"{features_name(score.features)} of the frozen backbone, {score.shots} labelled units ({score.unit}) a "
-            f"class, tested on {score.patients} patients that no probe has learned from."
-        )
-        parts.append(html.paragraph(text))
+    parts = [html.facts(_compared(summaries(evidence)))]
     if found.difference is not None:
         parts.append(html.paragraph(verdict(found.difference), "verdict"))
+    if score is not None:
+        against = f" and {found.before.backbone}" if found.after and found.before else ""
+        text = (
+            f"The numbers below: {score.backbone}{against} on {score.dataset}, {probe_name(score.probe)} on the "
+            f"{features_name(score.features)} of the frozen backbone, {score.shots} {shots_name(score)}, tested on "
+            f"{score.patients} patients that no probe has learned from."
+        )
+        parts.append(html.paragraph(capital(text)))
     adapted = found.after is not None and found.after.backbone == ADAPTED
     before, after = (" before", " after") if adapted else ("", "")
     cards = [
@@ -45,6 +48,24 @@ def summary_section(evidence: pa.Table, title: str = "What was found") -> Sectio
     parts.extend(html.paragraph(text, "caution") for text in cautions(measured))
     parts.append(html.paragraph(RULE, "note"))
     return Section(title, html.join(*parts))
+
+
+def _compared(rows: Sequence[EvidenceRow]) -> list[tuple[str, str]]:
+    """What went into the studies: one line a labelled set and task."""
+    pairs = []
+    for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
+        own = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
+        heads = " heads" if task == "segmentation" else ""
+        told = f"{_listed(row.backbone for row in own)}; by {_listed(probe_name(row.probe) for row in own)}{heads}"
+        shots = sorted({row.shots for row in own if row.shots is not None})
+        if shots:
+            told += f"; {_listed(map(str, shots))} {shots_name(own[0])}"
+        pairs.append((f"{dataset}, {task_name(task)}", told))
+    return pairs
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _card(label: str, row: EvidenceRow | None, signed: bool = False) -> str:
