@@ -22,6 +22,9 @@ STRENGTH_AT_ONE_SHOT = 1.0
 NUMBERS_AT_ONCE = 250_000
 """Parameters or logits of one batch of fits: some twenty arrays of them, which is what a processor's cache holds."""
 
+MOST_NUMBERS = 8_000_000
+"""The same of one episode with very many classes, whose fits then run some at a time: 64 MB an array."""
+
 CHOOSING_TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-9
 """Largest share that a loss may lie above its minimum, for the fits that only choose C and for the last one."""
 
@@ -78,9 +81,13 @@ def choose_strength(support: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
         return torch.full((len(support),), STRENGTH_AT_ONE_SHOT, dtype=support.dtype)
     strengths = torch.tensor(STRENGTHS, dtype=support.dtype).repeat_interleave(folds).expand(len(support), -1)
     rows = left_out.repeat(len(STRENGTHS), 1)
-    weights = fit_logistic(support, targets, strengths, 1 - rows, tolerance=CHOOSING_TOLERANCE)
-    log_shares = F.log_softmax(torch.einsum("esp,emkp->emsk", support, weights), dim=-1)
-    loss = -(rows[None, :, :, None] * targets * log_shares).sum(dim=(2, 3))
+    at_once = max(1, MOST_NUMBERS // (len(support) * targets.shape[1] * max(support.shape[1:])))
+    losses = []
+    for some in torch.arange(len(rows)).split(at_once):
+        weights = fit_logistic(support, targets, strengths[:, some], 1 - rows[some], tolerance=CHOOSING_TOLERANCE)
+        log_shares = F.log_softmax(torch.einsum("esp,emkp->emsk", support, weights), dim=-1)
+        losses.append(-(rows[some][None, :, :, None] * targets * log_shares).sum(dim=(2, 3)))
+    loss = torch.cat(losses, dim=1)
     best = loss.reshape(len(support), len(STRENGTHS), folds).sum(dim=2).argmin(dim=1)
     return torch.tensor(STRENGTHS, dtype=support.dtype)[best]
 
