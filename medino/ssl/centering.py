@@ -38,7 +38,14 @@ def offset_targets(logits: torch.Tensor, temperature: float, offset: torch.Tenso
         temperature: the teacher's.
         offset: (1, K), as `sinkhorn_offset` or `Center.offset` give it.
     """
-    return torch.softmax(logits.detach().float() / temperature - offset, dim=-1)
+    targets = logits.detach().float().clone()
+    write_offset_targets(targets, temperature, offset)
+    return targets
+
+
+def write_offset_targets(scores: torch.Tensor, temperature: float, offset: torch.Tensor) -> None:
+    """`offset_targets` in place of the scores (B, K), float32."""
+    torch.softmax(scores.div_(temperature).sub_(offset), dim=-1, out=scores)
 
 
 def sinkhorn_offset(

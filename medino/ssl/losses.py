@@ -29,7 +29,11 @@ def dino_targets(teacher_probabilities: torch.Tensor, num_local_crops: int) -> T
     numbers = torch.arange(len(distinct), device=distinct.device)
     both = 2 * len(first)
     row_numbers = torch.cat([numbers[:both], numbers[both:].repeat(num_local_crops)])
-    return lambda rows: distinct[row_numbers[rows]]
+
+    def write(rows: slice, out: torch.Tensor) -> None:
+        torch.index_select(distinct, 0, row_numbers[rows], out=out)
+
+    return write
 
 
 def dino_row_weights(batch_size: int, num_local_crops: int, device: torch.device | str = "cpu") -> torch.Tensor:

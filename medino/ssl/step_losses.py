@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from medino.models import SelectedTokens, Tokens
-from medino.ssl.centering import offset_targets
+from medino.ssl.centering import write_offset_targets
 from medino.ssl.prototypes import BeforePrototypes, Targets
 
 CROSS_ENTROPIES = ("dino_local", "dino_global", "ibot")
@@ -67,17 +67,18 @@ def targets_of(answers: BeforePrototypes, temperature: float, offset: torch.Tens
     Args:
         answers: the teacher's, of these tokens.
         temperature: of this step.
-        offset: what is taken from each prototype's score, see `offset_targets`.
+        offset: what is taken from each prototype's score, see `write_offset_targets`.
     """
     device = answers.hidden.device.type
     # Asked for where autocast may be off: scores are those that the offset was made of.
     enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
-    def targets(rows: slice) -> torch.Tensor:
+    def write(rows: slice, out: torch.Tensor) -> None:
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=enabled):
-            return offset_targets(answers.scores(rows), temperature, offset)
+            answers.write_scores(rows, out)
+            write_offset_targets(out, temperature, offset)
 
-    return targets
+    return write
 
 
 def masked_patches(tokens: Tokens | SelectedTokens, masks: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from medino.models import BackboneConfig, ProjectionHead, build_backbone
 from medino.ssl import BeforePrototypes, Network, prototype_cross_entropy
 from medino.ssl import prototypes as module
-from medino.ssl.prototypes import cross_entropies, through_heads
+from medino.ssl.prototypes import Targets, cross_entropies, through_heads
 
 ROWS, WIDTH, PROTOTYPES, TEMPERATURE = 7, 5, 11, 0.1
 
@@ -19,6 +19,15 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 def plain(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     logits = hidden @ weight.T / TEMPERATURE
     return (F.cross_entropy(logits, targets, reduction="none") * weights).sum()
+
+
+def written(targets: torch.Tensor) -> Targets:
+    """Targets that are there already."""
+
+    def write(rows: slice, out: torch.Tensor) -> None:
+        out.copy_(targets[rows])
+
+    return write
 
 
 def with_gradients(*tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -34,12 +43,12 @@ def test_the_sum_and_its_gradients_are_those_of_all_scores_at_once(
     inputs = F.normalize(drawn(ROWS, WIDTH), dim=1), drawn(PROTOTYPES, WIDTH)
     seen: list[int] = []
 
-    def give(rows: slice) -> torch.Tensor:
+    def write(rows: slice, out: torch.Tensor) -> None:
         seen.append(len(targets[rows]))
-        return targets[rows]
+        out.copy_(targets[rows])
 
     hidden, weight = with_gradients(*inputs)
-    total, parts = prototype_cross_entropy(BeforePrototypes(hidden, weight), give, weights, TEMPERATURE)
+    total, parts = prototype_cross_entropy(BeforePrototypes(hidden, weight), write, weights, TEMPERATURE)
     (3 * total).backward()
     expected_hidden, expected_weight = with_gradients(*inputs)
     expected = plain(expected_hidden, expected_weight, targets, weights)
@@ -55,7 +64,7 @@ def test_the_sum_and_its_gradients_are_those_of_all_scores_at_once(
 def test_no_rows_give_zero_with_zero_gradients() -> None:
     hidden, weight = with_gradients(torch.empty(0, WIDTH), drawn(PROTOTYPES, WIDTH))
     rows = BeforePrototypes(hidden, weight)
-    total, parts = prototype_cross_entropy(rows, lambda _: torch.empty(0, PROTOTYPES), torch.empty(0), TEMPERATURE)
+    total, parts = prototype_cross_entropy(rows, written(torch.empty(0, PROTOTYPES)), torch.empty(0), TEMPERATURE)
     total.backward()
     assert (float(total.detach()), parts.shape) == (0, (0,))
     assert weight.grad is not None
@@ -66,7 +75,7 @@ def test_scores_of_any_size_give_finite_losses() -> None:
     hidden, weight = with_gradients(1e3 * drawn(ROWS, WIDTH), drawn(PROTOTYPES, WIDTH))
     targets = drawn(ROWS, PROTOTYPES).softmax(dim=1)
     total, _ = prototype_cross_entropy(
-        BeforePrototypes(hidden, weight), lambda rows: targets[rows], torch.ones(ROWS), TEMPERATURE
+        BeforePrototypes(hidden, weight), written(targets), torch.ones(ROWS), TEMPERATURE
     )
     total.backward()
     assert bool(total.isfinite())
@@ -88,7 +97,7 @@ def test_kinds_of_tokens_together_are_the_kinds_alone(separate: bool, monkeypatc
     answers = through_heads(network, tokens["dino"], tokens["ibot"])
     assert (answers["dino"].weight is answers["ibot"].weight) is not separate
     total, parts = cross_entropies(
-        answers, {kind: probabilities.__getitem__ for kind, probabilities in targets.items()}, weights, TEMPERATURE
+        answers, {kind: written(probabilities) for kind, probabilities in targets.items()}, weights, TEMPERATURE
     )
     expected = {
         kind: (F.cross_entropy(head(tokens[kind]) / TEMPERATURE, targets[kind], reduction="none") * weights[kind])
