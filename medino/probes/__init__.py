@@ -14,7 +14,6 @@ from medino.probes.evidence import (
     differences,
     evidence_block,
     evidence_table,
-    export_csv,
     merge_evidence,
     of_kind,
     read_evidence,
@@ -27,6 +26,7 @@ from medino.probes.registry import PROBES
 from medino.probes.resampled import brier_score, calibration_error, cohen_kappa, macro_auprc, macro_f1
 from medino.probes.results import LOWER_IS_BETTER
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
+from medino.probes.spreadsheet import export_csv
 from medino.probes.study import FewShotStudy
 
 __all__ = [

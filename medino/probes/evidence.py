@@ -6,9 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
-from medino.core import InputError, read_table, schema_of, whole_file, write_table
+from medino.core import InputError, read_table, schema_of, write_table
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
 
 EVIDENCE_SCHEMA = schema_of(EvidenceRow)
@@ -96,13 +95,6 @@ def differences(evidence: pa.Table, **equal: str | int) -> list[EvidenceRow]:
     """The summary rows of paired differences, `backbone - compared_with`."""
     rows = of_kind(evidence, "summary", **equal)
     return _rows(rows.filter(pc.is_valid(rows["compared_with"])))
-
-
-def export_csv(path: str | Path, evidence: pa.Table) -> None:
-    """Write the summary rows as CSV, for a spreadsheet."""
-    rows = of_kind(evidence, "summary").drop_columns(["scores", "classes"])
-    with whole_file(path) as temporary:
-        pyarrow.csv.write_csv(rows, temporary)
 
 
 def _rows(table: pa.Table) -> list[EvidenceRow]:
