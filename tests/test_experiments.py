@@ -10,15 +10,17 @@ import yaml
 from PIL import Image
 
 from medino.cli.main import main
-from medino.data import assign_splits, scan, write_phantom
+from medino.data import PhantomArchive, assign_splits, scan, write_phantom
 from medino.models import PRESETS, build_backbone, save_backbone
-from medino.probes import read_evidence
+from medino.probes import read_evidence, summaries
 from medino.ssl import CONTINUED, CONTINUED_EXPLORA, CONTINUED_LORA, SMALL_SCALE
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments"
 FILES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.yaml"))
 PRETRAINING = [path for path in FILES if path.parts[0] == "pretrain"]
-SEGMENTATION = [path for path in FILES if path.parts[0] == "segment"]
+EVIDENCE = [path for path in FILES if path.parts[0] == "fewshot" and path.stem != "study"]
+MASK_STUDIES = [Path("segment") / f"{name}.yaml" for name in ("cells", "hippocampus", "lungs", "nuclei")]
+SEGMENTATION = [path for path in FILES if path.parts[0] == "segment" and path not in MASK_STUDIES]
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
@@ -33,13 +35,25 @@ SMALLER = {
 
 
 @pytest.fixture(scope="module")
-def radiographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of a phantom archive with labels and masks, 1 the lung and 2 the finding."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> PhantomArchive:
+    """A phantom archive with labels and masks, 1 the lung and 2 the finding."""
+    folder = tmp_path_factory.mktemp("archive")
+    return write_phantom(folder, patients=18, images_per_patient=1, size=64, seed=1)
+
+
+@pytest.fixture(scope="module")
+def radiographs(archive: PhantomArchive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of the archive."""
     folder = tmp_path_factory.mktemp("radiographs")
-    archive = write_phantom(folder / "archive", patients=18, images_per_patient=1, size=64, seed=1)
     manifest = scan([archive.images], labels=archive.labels, masks=archive.masks)
     assign_splits(manifest, FRACTIONS, seed=0).write(folder / "cohort.parquet")
     return folder / "cohort.parquet"
+
+
+@pytest.fixture
+def few_training_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the network of the baseline `cnn` for two steps."""
+    monkeypatch.setattr("medino.probes.end_to_end.STEPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +118,29 @@ def test_segmentation_takes_a_step(path: Path, radiographs: Path, weights: dict[
     assert not (tmp_path / "run").exists()
 
 
-def test_the_study_compares_what_was_embedded(radiographs: Path, tmp_path: Path) -> None:
-    sources = {
-        "start": ["--backbone", "mini"],
-        "adapted": ["--backbone", "mini", "--seed", "1"],
-        "thumbnail": ["--thumbnail"],
+@pytest.mark.parametrize("path", MASK_STUDIES, ids=str)
+def test_a_study_of_masks_compares_its_four(
+    path: Path, radiographs: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    options = {
+        "--manifest": radiographs,
+        "--weights": f"learned={weights['mini']}",
+        "--class_values": "{background: 0, lung: 1, finding: 2}",
+        "--maps": tmp_path / "maps",
+        "--shots": "1",
+        "--episodes": "1",
+        "--replicates": "10",
+        "--size": "32",
+        "--training.steps": "2",
+        "--unet_steps": "1",
     }
+    assert main(words("fewshot_masks", path, tmp_path / "run", options)) == 0
+    evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
+    assert {row.backbone for row in summaries(evidence)} == {"pixels", "random", "learned", "unet"}
+
+
+def test_the_study_compares_what_was_embedded(radiographs: Path, tmp_path: Path, few_training_steps: None) -> None:
+    sources = {"start": ["--backbone", "mini"], "adapted": ["--backbone", "mini", "--seed", "1"]}
     for name, source in sources.items():
         output = tmp_path / f"{name}.parquet"
         assert main(["embed", "--manifest", str(radiographs), "-o", str(output), *source]) == 0
@@ -118,7 +149,26 @@ def test_the_study_compares_what_was_embedded(radiographs: Path, tmp_path: Path)
     study = Path("fewshot/study.yaml")
     assert main([*words("fewshot", study, tmp_path / "run", options), "--features", *features]) == 0
     evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
-    assert set(evidence["backbone"].to_pylist()) == set(sources)
+    assert set(evidence["backbone"].to_pylist()) == {*sources, "thumbnail", "random", "cnn"}
+
+
+@pytest.mark.parametrize("path", EVIDENCE, ids=str)
+def test_the_way_from_files_to_evidence_is_one_command(
+    path: Path, archive: PhantomArchive, tmp_path: Path, few_training_steps: None
+) -> None:
+    given = {
+        "--data": archive.images,
+        "--labels": archive.labels,
+        "--steps": "1",
+        "--batch_size": "2",
+        "--num_workers": "0",
+        "--shots": "[1,2]",
+        "--episodes": "2",
+    }
+    assert main(words("adapt", path, tmp_path / "run", given)) == 0
+    evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
+    assert set(evidence["backbone"].to_pylist()) == {"start", "adapted", *settings(path)["baselines"]}
+    assert {row.patients_seen for row in summaries(evidence)} == {0}
 
 
 @pytest.mark.parametrize("path", PRETRAINING, ids=str)

@@ -103,9 +103,10 @@ def test_patients_of_the_test_were_not_pretrained_on(finished: tuple[Path, str])
 @pytest.mark.slow
 def test_evidence_holds_both_backbones_the_floor_and_their_paired_differences(finished: tuple[Path, str]) -> None:
     evidence = read_evidence(RunFolder(finished[0]).evidence)
-    assert set(pc.unique(evidence["backbone"]).to_pylist()) == {"start", "adapted", "thumbnail"}
+    baselines = {"thumbnail", "random", "cnn"}
+    assert set(pc.unique(evidence["backbone"]).to_pylist()) == {"start", "adapted", *baselines}
     compared = {(row.backbone, row.compared_with) for row in differences(evidence)}
-    assert ("adapted", "start") in compared
+    assert {("adapted", "start"), ("adapted", "cnn")} <= compared
     assert set(pc.unique(evidence["task"]).to_pylist()) == {"classification", "segmentation"}
 
 
