@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from medino.probes.attention import Gated, LearnedQuery, attention
 from medino.probes.classifiers import knn, nearest_mean
 from medino.probes.end_to_end import ImageSource, end_to_end
 from medino.probes.episodes import Episodes
 from medino.probes.linear_grid import linear_grid
 from medino.probes.logistic import logistic
-from medino.probes.sources import FeatureSource, Source
+from medino.probes.sources import FeatureSource, MappedSource, Source
 
 Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 """From support (E, S, D), classes (S,), queries (Q, D) and the number of classes C to scores (E, Q, C)."""
@@ -40,11 +41,16 @@ class Learner(Generic[AnySource]):
     scores: Callable[[AnySource, Episodes], np.ndarray]
 
 
-def on_vectors(probe: Probe) -> Learner[FeatureSource]:
-    """A probe of vectors as a learner: one vector a unit, some episodes at a time."""
+def on_vectors(probe: Probe, largest: bool = False) -> Learner[FeatureSource]:
+    """A probe of vectors as a learner: one vector a unit, some episodes at a time.
+
+    Args:
+        probe: of vectors.
+        largest: the vector of a unit of several images is the maximum of theirs, and not the mean.
+    """
 
     def scores(source: FeatureSource, episodes: Episodes) -> np.ndarray:
-        vectors, support = source.vectors, episodes.support
+        vectors, support = source.largest if largest else source.vectors, episodes.support
         parts = [
             probe(vectors[some], episodes.classes, vectors[episodes.test], episodes.num_classes)
             for some in np.split(support, range(EPISODES_AT_ONCE, len(support), EPISODES_AT_ONCE))
@@ -54,13 +60,15 @@ def on_vectors(probe: Probe) -> Learner[FeatureSource]:
     return Learner(FeatureSource, scores)
 
 
-PROBES: dict[str, Learner[Any]] = {
-    "nearest_mean": on_vectors(nearest_mean),
-    "knn": on_vectors(knn),
-    "logistic": on_vectors(logistic),
-    "linear_grid": Learner(FeatureSource, linear_grid),
-}
+ON_VECTORS: dict[str, Probe] = {"nearest_mean": nearest_mean, "knn": knn, "logistic": logistic}
 
+PROBES: dict[str, Learner[Any]] = {
+    **{name: on_vectors(probe) for name, probe in ON_VECTORS.items()},
+    **{f"{name}_max": on_vectors(probe, largest=True) for name, probe in ON_VECTORS.items()},
+    "linear_grid": Learner(FeatureSource, linear_grid),
+    "abmil": Learner(FeatureSource, lambda source, episodes: attention(Gated, source.bags, episodes)),
+    "attentive": Learner(MappedSource, lambda source, episodes: attention(LearnedQuery, source.tokens, episodes)),
+}
 """What a study can be asked for."""
 
 END_TO_END = "end_to_end"

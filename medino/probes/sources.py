@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from medino.features import FeatureTable
+from medino.features import FeatureTable, MapStore
 from medino.probes.bags import Bags, max_of_bags, mean_of_bags
-from medino.probes.units import Units, sample_vectors
+from medino.probes.units import Units, rows_of_samples, sample_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +68,22 @@ class FeatureSource(Source):
     def _samples(self, features: str) -> np.ndarray:
         """(N, D) float32: one vector a labelled sample."""
         return sample_vectors(self.units, self.table, features, self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class MappedSource(FeatureSource):
+    """Units by a table of features and by the patch tokens of the same backbone.
+
+    Attributes:
+        maps: of all samples of the units.
+    """
+
+    maps: MapStore
+
+    @cached_property
+    def tokens(self) -> Bags:
+        """Each unit as the bag of all patch tokens of its samples; they stay on the disk."""
+        rows = rows_of_samples(self.units, self.maps.sample_ids, f"maps {self.name!r}")
+        as_is = self.maps.maps[:, 0]
+        images, height, width, channels = as_is.shape
+        return Bags(as_is.reshape(images, height * width, channels), rows, self.units.unit_of_sample)
