@@ -1,4 +1,4 @@
-"""`medino report`: one self-contained HTML file from one or more runs."""
+"""`medino report`: one self-contained HTML file from one or more runs; its figures and numbers as files where asked."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -7,14 +7,31 @@ def configure(parser: ArgumentParser) -> None:
     """Add the runs and where to write."""
     parser.add_argument("runs", nargs="+", type=str, metavar="RUN", help="folder of a run; several make one report")
     parser.add_argument("-o", "--output", type=str, help="the HTML file; default: report.html in the first run")
+    parser.add_argument("--figures", type=str, help="write each figure as SVG and PNG into this folder, too")
+    parser.add_argument("--csv", type=str, help="write all summaries into this .csv file for a spreadsheet, too")
 
 
 def run(config: Namespace) -> None:
     """Draw from what the runs hold, and say where the report is."""
     from pathlib import Path
 
-    from medino.core import RunFolder
+    from medino.cli.outputs import output_file
+    from medino.core import InputError, RunFolder
+    from medino.probes import export_csv, read_evidence
     from medino.tracking import report_runs
 
-    path = report_runs([RunFolder(Path(run)) for run in config.runs], config.output)
+    csv = None if config.csv is None else output_file(config.csv, ".csv", "table", "--csv")
+    if config.figures is not None and Path(config.figures).is_file():
+        raise InputError(f"{config.figures} is a file; give a folder for the figures by --figures")
+    runs = [RunFolder(Path(name)) for name in config.runs]
+    path = report_runs(runs, config.output, config.figures)
     print(f"report: {path}")
+    if config.figures is not None:
+        print(f"figures: {config.figures}")
+    if csv is not None:
+        found = {f"run {place}": run.evidence for place, run in enumerate(runs, start=1) if run.evidence.is_file()}
+        if not found:
+            raise InputError("none of these runs holds evidence, so there is no table to write; leave out --csv")
+        tables = {name: read_evidence(path) for name, path in found.items()}
+        export_csv(csv, tables if len(runs) > 1 else next(iter(tables.values())))
+        print(f"table: {csv}")

@@ -1,9 +1,21 @@
 """What people look at: W&B, figures, the HTML report."""
 
-from medino.tracking.figures import draw_fewshot, draw_pretraining, draw_segmentation, to_svg
+from medino.tracking.figures import (
+    Drawn,
+    draw_confusion,
+    draw_fewshot,
+    draw_forest,
+    draw_pretraining,
+    draw_reliability,
+    draw_segmentation,
+    draw_values,
+    to_svg,
+    write_figures,
+)
 from medino.tracking.headline import Headline, headline
 from medino.tracking.maps import attention_maps, nearest_patches, pca_maps, similarity_maps
 from medino.tracking.metrics_csv import ContinueMetrics, RunMetricsLogger, read_metrics
+from medino.tracking.outcomes import Outcomes, outcomes, recall
 from medino.tracking.patch_maps import PatchMaps
 from medino.tracking.progress import StepProgress
 from medino.tracking.public_config import PRIVATE_PATH, public_config
@@ -24,7 +36,9 @@ from medino.tracking.wandb_run import RunWandbLogger, private_settings, wandb_lo
 __all__ = [
     "PRIVATE_PATH",
     "ContinueMetrics",
+    "Drawn",
     "Headline",
+    "Outcomes",
     "PatchMaps",
     "RunMetricsLogger",
     "RunWandbLogger",
@@ -33,19 +47,25 @@ __all__ = [
     "attention_maps",
     "cautions",
     "data_section",
+    "draw_confusion",
     "draw_fewshot",
+    "draw_forest",
     "draw_pretraining",
+    "draw_reliability",
     "draw_segmentation",
+    "draw_values",
     "failures_section",
     "fewshot_section",
     "headline",
     "nearest_patches",
+    "outcomes",
     "pca_maps",
     "pretraining_section",
     "private_settings",
     "provenance_section",
     "public_config",
     "read_metrics",
+    "recall",
     "record_data",
     "report_runs",
     "run_sections",
@@ -55,5 +75,6 @@ __all__ = [
     "to_svg",
     "verdict",
     "wandb_logger",
+    "write_figures",
     "write_report",
 ]

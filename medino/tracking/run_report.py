@@ -1,11 +1,13 @@
 """The report of one or more runs, from whatever of evidence, metrics, provenance and settings each of them has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medino.core import InputError, RunFolder, existing_folder, read_provenance, write_json
 from medino.data import Manifest
 from medino.probes import read_evidence
+from medino.tracking.figures.drawn import Drawn, write_figures
 from medino.tracking.metrics_csv import read_metrics
 from medino.tracking.report import Section, write_report
 from medino.tracking.sections import (
@@ -60,7 +62,7 @@ def run_sections(run: RunFolder) -> list[Section]:
     return sections
 
 
-def report_runs(runs: Sequence[RunFolder], output: str | Path | None = None) -> Path:
+def report_runs(runs: Sequence[RunFolder], output: str | Path | None = None, figures: str | Path | None = None) -> Path:
     """Write one report of one or more runs.
 
     The folders' names stay out of it: they can name people. Several runs are called run 1, run 2, in the order given.
@@ -68,6 +70,7 @@ def report_runs(runs: Sequence[RunFolder], output: str | Path | None = None) -> 
     Args:
         runs: the runs.
         output: where to write; the first run's `report.html` if None.
+        figures: a folder for the report's figures as SVG and PNG files; None writes none.
 
     Returns:
         The file that was written.
@@ -77,10 +80,15 @@ def report_runs(runs: Sequence[RunFolder], output: str | Path | None = None) -> 
     """
     if not runs:
         raise InputError("no run is given; give the folder of a medino run")
-    sections = []
+    sections: list[Section] = []
+    drawn: list[Drawn] = []
     for place, run in enumerate(runs, start=1):
         before = f"Run {place}: " if len(runs) > 1 else ""
-        sections += [Section(before + section.title, section.html) for section in run_sections(run)]
+        of_run = run_sections(run)
+        sections += [Section(before + section.title, section.html) for section in of_run]
+        drawn += [replace(one, name=before + one.name) for section in of_run for one in section.figures]
     path = runs[0].report if output is None else Path(output)
     write_report(path, "Adaptation of a DINOv2 backbone", sections)
+    if figures is not None:
+        write_figures(figures, drawn)
     return path

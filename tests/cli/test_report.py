@@ -1,5 +1,6 @@
 """`medino report` from the command line."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,40 @@ def test_what_is_no_run_is_one_line_and_exit_status_2(
     assert error.startswith("medino report: error: ")
     assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_figures_and_numbers_come_as_files_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    runs = [str(run_with_evidence(tmp_path / name)) for name in ("a", "b")]
+    table, figures = tmp_path / "numbers.csv", tmp_path / "figures"
+    assert main(["report", *runs, "--figures", str(figures), "--csv", str(table)]) == 0
+    printed = capsys.readouterr().out
+    assert f"figures: {figures}" in printed
+    assert f"table: {table}" in printed
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["run"], line["value or paired difference"]) for line in lines] == [("run 1", "0.5"), ("run 2", "0.5")]
+    stems = {path.stem for path in figures.glob("*.svg")}
+    assert {path.stem for path in figures.glob("*.png")} == stems
+    assert {stem[:5] for stem in stems} == {"run_1", "run_2"}
+    captions = (figures / "captions.txt").read_text(encoding="utf-8")
+    assert all(stem in captions for stem in stems)
+    assert "over 50 test patients" in captions
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(["--figures", "run/evidence.parquet"], "is a file"), (["--csv", "numbers.xlsx"], ".csv")]
+)
+def test_what_can_not_be_written_is_said_before_the_report_is(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_with_evidence(tmp_path / "run")
+    assert main(["report", "run", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_run_without_evidence_has_no_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    assert main(["report", str(tmp_path), "--csv", str(tmp_path / "numbers.csv")]) == 2
+    assert "holds evidence" in capsys.readouterr().err
