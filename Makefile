@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot bundle fuzz soak clean
+.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot evidence-segment bench-maps bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,12 @@ bench-views: install  ## ten views of an image beside the ten resizes alone, on 
 
 evidence-fewshot: install  ## what minutes of pretraining are worth at 1 to 32 labels a class of real images, beside floor and CNN; writes docs/benchmarks/evidence.md (an hour; SETS="cells ..."; goes on where it was stopped)
 	$(BIN)/python -m tests.benchmarks.evidence_fewshot $(if $(SETS),--sets $(SETS))
+
+evidence-segment: install  ## masks from 1 to 20 labelled patients of real images, beside floors and a U-Net; writes docs/benchmarks/evidence.md (SETS="lungs ..."; goes on where it was stopped)
+	$(BIN)/python -m tests.benchmarks.evidence_masks $(if $(SETS),--sets $(SETS))
+
+bench-maps: install  ## a head trained on kept token maps, beside the features computed anew in each step; writes docs/benchmarks/maps.md
+	$(BIN)/python -m tests.benchmarks.maps
 
 bundle: install  ## wheels and weights for a machine without a network (BUNDLE=FOLDER WEIGHTS="NAME_OR_PATH ...")
 	$(BIN)/medino bundle -o $(BUNDLE) --weights $(WEIGHTS)

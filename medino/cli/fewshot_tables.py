@@ -1,5 +1,7 @@
 """The few-shot study as people read it: a table of scores and a table of paired differences."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +16,9 @@ METRICS = {
 }
 """What the tables show of each task."""
 
+SCORES = "score [95 % interval over test patients] ± spread over support draws"
+DIFFERENCES = "paired difference [95 % interval] ± spread, p by Holm"
+
 WIDTH = 150
 """Of the tables where the output is no terminal, columns."""
 
@@ -24,11 +29,10 @@ def show_study(evidence: pa.Table) -> None:
     Args:
         evidence: the study's rows, of one dataset and one kind of features.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = wide_console()
     rows, compared = summaries(evidence), differences(evidence)
     first = rows[0]
+    shown = METRICS[first.task]
     console.print(
         f"few-shot study of {first.dataset}: {first.patients} test patients (unit: {first.patient_unit}), "
         f"{'predicted' if first.task == 'regression' else 'classified'}: each {first.unit}, features: {first.features}"
@@ -37,19 +41,23 @@ def show_study(evidence: pa.Table) -> None:
         console.print(f"nobody knows the patient of all images: what is counted as one is the {first.patient_unit}")
     if first.classes_left_out:
         console.print(f"left out, of too few patients: {first.classes_left_out}")
-    console.print(_table(rows, "score [95 % interval over test patients] ± spread over support draws", signed=False))
+    console.print(scores_table(rows, SCORES, shown))
     if compared:
-        console.print(_table(compared, "paired difference [95 % interval] ± spread, p by Holm", signed=True))
-    shown = METRICS[first.task]
+        console.print(scores_table(compared, DIFFERENCES, shown, signed=True))
     others = [metric for metric in dict.fromkeys(row.metric or "" for row in rows) if metric not in shown]
     if others:
         console.print(f"also in the evidence and the CSV: {', '.join(others).replace('_', ' ')}")
 
 
-def _table(rows: list[EvidenceRow], title: str, signed: bool) -> Table:
-    """One line for each number of shots, probe and backbone, one column a metric."""
+def wide_console() -> Console:
+    """The terminal, or where there is none something wide enough for the tables."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def scores_table(rows: list[EvidenceRow], title: str, metrics_shown: Sequence[str], signed: bool = False) -> Table:
+    """One line for each number of shots, probe and backbone, one column a metric; `signed` for differences."""
     table = Table(title=title, title_justify="left")
-    metrics_shown = METRICS[rows[0].task]
     names = [metric.replace("_", " ") for metric in metrics_shown]
     for heading in ("shots", "probe", "backbone", *names, "patients (seen)"):
         table.add_column(heading, justify="right" if heading in ("shots", "patients (seen)") else "left", no_wrap=True)

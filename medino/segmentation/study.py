@@ -77,6 +77,14 @@ class MaskStudy:
         if not self.tolerance > 0:
             raise InputError(f"the tolerance is {self.tolerance}; give a distance above 0")
 
+    def check(self, manifest: Manifest) -> None:
+        """See whether a manifest's masks and splits can carry the study, before any map is computed.
+
+        Raises:
+            InputError: they can't; the message says which and why.
+        """
+        self._design(manifest)
+
     def run(
         self,
         stores: Mapping[str, MapStore],
@@ -99,8 +107,7 @@ class MaskStudy:
         """
         transform = self._transform(stores, manifest)
         left_out = frozenset(sample for store in stores.values() for sample in store.rejects)
-        draws = Draws(self.shots, "patients", False, self.episodes, self.replicates, self.seed)
-        design = MaskDesign(manifest, self.unit, draws, left_out)
+        design = self._design(manifest, left_out)
         learners: dict[str, MaskLearner] = {name: HeadOnMaps(store, self.training) for name, store in stores.items()}
         if self.unet is not None:
             if transform.size % DIVISOR:
@@ -110,6 +117,11 @@ class MaskStudy:
         seen = {name: None if (of := given.get(name, ())) is None else frozenset(of) for name in learners}
         images = MaskedImages(manifest, transform, self.class_values)
         return merge_evidence(list(self._evidence(design, learners, images, seen)))
+
+    def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset()) -> MaskDesign:
+        """What is the same for every backbone."""
+        draws = Draws(self.shots, "patients", False, self.episodes, self.replicates, self.seed)
+        return MaskDesign(manifest, self.unit, draws, left_out)
 
     def _transform(self, stores: Mapping[str, MapStore], manifest: Manifest) -> EvaluationTransform:
         """The one transform of all stores; refuses those that don't go together."""

@@ -1,0 +1,75 @@
+"""`medino fewshot_masks` on a small phantom archive: what it keeps, compares and refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from medino.cli.main import main
+from medino.data import scan, write_phantom
+from medino.models import PRESETS, build_backbone, save_backbone
+from medino.probes import differences, read_evidence, summaries
+
+CLASSES = "{background: 0, lung: 1, finding: 2}"
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A study of ten patients and a very small backbone; the manifest has no splits."""
+    folder = tmp_path_factory.mktemp("masks")
+    archive = write_phantom(folder / "archive", patients=10, images_per_patient=1, size=64, seed=1)
+    scan([archive.images], masks=archive.masks).write(folder / "cohort.parquet")
+    config = PRESETS["mini"].replace(embed_dim=24, depth=2, image_size=64)
+    save_backbone(build_backbone(config, seed=1), folder / "backbone.safetensors")
+    return [
+        *("fewshot_masks", "--manifest", str(folder / "cohort.parquet"), "--class_values", CLASSES),
+        *("--weights", f"learned={folder / 'backbone.safetensors'}", "--maps", str(folder / "maps")),
+        *("--shots", "1", "2", "--episodes", "2", "--replicates", "20", "--training.steps", "3", "--unet_steps", "1"),
+    ]
+
+
+def test_all_are_compared_and_the_maps_are_found_again(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "-o", str(tmp_path / "run"), "--csv", str(tmp_path / "summary.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "token maps of 10 images, 8 x 8 patches of 24 numbers in fp16: 30.7 KB" in told
+    assert "its 10 patients are split by seed 0" in told
+    assert "means over classes" in told
+    evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
+    rows = summaries(evidence, task="segmentation", metric="dice")
+    assert {row.backbone for row in rows} == {"pixels", "random", "learned", "unet"}
+    assert {row.target for row in rows} == {None, "lung", "finding"}
+    assert {row.patients for row in rows} == {5}
+    assert {row.compared_with for row in differences(evidence)} == {"pixels", "random", "unet"}
+    assert "surface_dice" in (tmp_path / "summary.csv").read_text(encoding="utf-8")
+    assert main([*words, "-o", str(tmp_path / "again.parquet")]) == 0
+    assert "token maps of" not in capsys.readouterr().out
+    assert read_evidence(tmp_path / "again.parquet").equals(evidence)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--baselines", "thumbnail"), "there is no baseline 'thumbnail'; choose from pixels, random, unet"),
+        (("--shots", "6"), "5 training patients have masks, fewer than 6"),
+        (("--unit", "study"), "there is no unit 'study' of masks"),
+        (("--class_values", "{background: 0, lung: 1}"), "holds the values 2"),
+        (("--variants", "as_is", "sideways"), "there is no variant 'sideways'"),
+        (("--training.head", "unetr"), "looks at the images, too"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, ...], message: str
+) -> None:
+    assert main([*words, "-o", str(tmp_path / "run"), *change]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_weights_may_not_take_a_baselines_name(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next(word for word in words if word.startswith("learned=")).removeprefix("learned=")
+    assert main([*words, "-o", str(tmp_path / "run"), "--weights", f"random={path}"]) == 2
+    assert "'random' is the name of a baseline" in capsys.readouterr().err
