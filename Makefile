@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help bench-probes install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot evidence-segment bench-maps bundle fuzz soak clean
+.PHONY: help bench-probes bench-propagate install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot evidence-segment bench-maps bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ bundle: install  ## wheels and weights for a machine without a network (BUNDLE=F
 
 bench-probes: install  ## how fast probes are fitted, beside scikit-learn; writes docs/benchmarks/probes.md
 	$(BIN)/python -m tests.benchmarks.probes
+
+bench-propagate: install  ## one labelled slice to a volume, beside copying it and a linear head; writes docs/benchmarks/propagation.md
+	$(BIN)/python -m tests.benchmarks.propagate
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
 	$(BIN)/python -m tests.fuzz

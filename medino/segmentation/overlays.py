@@ -5,8 +5,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
+import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from medino.core import whole_file
 
@@ -57,3 +59,22 @@ def write_overlay(path: str | Path, figure: Figure) -> None:
     """Write a figure as PNG, whole or not at all."""
     with whole_file(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))
+
+
+def write_picture(path: str | Path, image: torch.Tensor, planes: torch.Tensor) -> None:
+    """Write an image with its classes drawn in, one colour a class, pixel by pixel as PNG, whole or not at all.
+
+    Args:
+        path: where to.
+        image: (3, H, W) in [0, 1].
+        planes: (C, H, W) bool, the classes without the background.
+    """
+    shown = image.clamp(0, 1)
+    for index, plane in enumerate(planes):
+        colour = torch.tensor(mpl.colormaps["tab10"](index % 10)[:3])[:, None, None]
+        inside = F.max_pool2d(-F.pad(plane[None].float(), (1, 1, 1, 1)), 3, stride=1)[0] == -1
+        shown = torch.where(plane, (1 - FILL_OPACITY) * shown + FILL_OPACITY * colour, shown)
+        shown = torch.where(plane & ~inside, colour, shown)
+    values = shown.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    with whole_file(path) as temporary:
+        Image.fromarray(values).save(temporary, format="PNG")

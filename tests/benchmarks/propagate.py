@@ -1,0 +1,245 @@
+"""One labelled slice to a volume: propagation beside copying the slice and a linear head trained on it, on hippocampus.
+
+Half of the patients are trained on without labels, and their labels choose each method's setting; Dice is measured on
+the other half. `make bench-propagate` writes docs/benchmarks/propagation.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medino.core import RunFolder, track, whole_file, write_json
+from medino.data import Manifest, assign_splits
+from medino.features import BackboneMaps, EvaluationTransform, MapMaker, PatchPixels
+from medino.models import load_backbone, save_backbone
+from medino.probes import patient_counts, percentile_interval
+from medino.segmentation import Propagation
+from medino.ssl import SMALL_SCALE, DINOv2, PretrainingData
+from tests.benchmarks.propagate_methods import (
+    LabelledVolume,
+    by_linear_head,
+    copied,
+    dices,
+    propagated,
+    read_volumes,
+    scanned,
+    transform_of,
+)
+from tests.benchmarks.real_images import KEY
+from tests.benchmarks.training import train
+
+ROOT = Path(__file__).resolve().parents[2]
+BACKBONE = {"embed_dim": 128, "depth": 4, "num_heads": 2, "patch_size": 4, "image_size": 64}
+STEPS, BATCH, SIZE, REPLICATES = 150, 32, 128, 2000
+CHOSEN_ON = 12
+MARKED = (1, 3)
+RADII, RATES = (2, 4, 8, 12), (1e-3, 1e-2, 1e-1)
+COPY = "copy the nearest labelled slice"
+
+Method = Callable[[LabelledVolume, Mapping[int, torch.Tensor]], torch.Tensor]
+
+PAGE = """# From one slice to a volume
+
+Made by `make bench-propagate` on {machine}.
+
+Hippocampus in MR (MSD Task04): {test} test patients, one volume each, about 35 sagittal slices a volume. Of
+each, the middle slice is marked with its two parts (anterior, posterior), or the slices at a quarter, a half
+and three quarters; all other slices are found from these. Nothing else of the volume, and no other patient's
+labels, is used. Dice is over the slices that nobody marked, mean of the two parts; 95 % intervals are
+percentiles of {replicates} resamples of the test patients, the same for all methods, and differences are
+paired.
+
+Slices are shown whole at {size} px, in patches of 4 px ({voxels:.1f} voxels of 1 mm). The backbone is a small
+vision transformer (128 wide, 4 blocks), as it is drawn ("untrained") and after {steps} steps of {batch} slices
+by DINOv2's objective on the other {seen} patients' slices without their labels ("trained", {minutes}). "Pixels"
+are the patches' own 48 values: what is left without any backbone. The linear head (BatchNorm and a 1x1
+convolution, Dice + cross-entropy, 200 steps) is trained on the marked slices of the volume alone, anew for each
+volume.
+
+{tables}
+
+Each method's one setting was chosen on {chosen_on} volumes of the patients that were trained on, by the same
+measure: the neighbourhood's radius out of {radii} patches, the head's learning rate out of {rates}. Chosen:
+{chosen}. The window is that of the whole volume (`--intensity.window full`); the other settings of `medino
+propagate` are DINO's for video.
+
+{words}
+"""
+
+
+def pretrain(manifest: Path, run: Path, steps: int) -> float:
+    """Train from scratch on slices without labels; leaves the untrained backbone and the trained one. Seconds."""
+    settings = {**SMALL_SCALE, "backbone_settings": {**BACKBONE, **SMALL_SCALE["backbone_settings"]}}
+    module = DINOv2(**settings, seed=0)
+    save_backbone(module.core.student.backbone, run / "untrained.safetensors")
+    data = PretrainingData(
+        str(manifest), batch_size=BATCH, views="radiology", global_size=64, local_size=24, num_local_crops=4, seed=0
+    )
+    return train(module, data, run, steps, "pretraining")
+
+
+def makers_of(run: Path) -> dict[str, MapMaker]:
+    """What makes the tokens, by name."""
+    return {
+        "pixels": PatchPixels(BACKBONE["patch_size"]),
+        "untrained": BackboneMaps(load_backbone(run / "untrained.safetensors")),
+        "trained": BackboneMaps(load_backbone(RunFolder(run).backbone)),
+    }
+
+
+def candidates(makers: Mapping[str, MapMaker], transform: EvaluationTransform) -> dict[str, dict[str, Method]]:
+    """Each method with each of its settings."""
+    found: dict[str, dict[str, Method]] = {COPY: {"": copied}}
+    for name, maker in makers.items():
+        found[f"linear head, {name}"] = {
+            f"rate {rate:g}": partial(by_linear_head, maker=maker, transform=transform, rate=rate) for rate in RATES
+        }
+    for name, maker in makers.items():
+        found[f"propagation, {name}"] = {
+            f"radius {radius}": partial(
+                propagated, maker=maker, transform=transform, propagation=Propagation(radius=radius)
+            )
+            for radius in RADII
+        }
+    return found
+
+
+def measured(method: Method, volumes: Sequence[LabelledVolume], marked: int, what: str) -> np.ndarray:
+    """(N,) mean Dice of the parts of each volume."""
+    scores = []
+    for volume in track(volumes, what, total=len(volumes)):
+        given = volume.marked(marked)
+        scores.append(np.nanmean(dices(method(volume, given), volume, list(given))))
+    return np.array(scores)
+
+
+def chosen_settings(methods: Mapping[str, Mapping[str, Method]], volumes: Sequence[LabelledVolume]) -> dict[str, str]:
+    """The setting of each method that is best from one slice."""
+    found = {}
+    for name, settings in methods.items():
+        scores = {key: measured(method, volumes, 1, f"{name}, {key}").mean() for key, method in settings.items()}
+        found[name] = max(scores, key=lambda key: scores[key])
+        print(name, {key: round(float(score), 3) for key, score in scores.items()}, flush=True)
+    return found
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean and its 95 % interval over patients."""
+    drawn = patient_counts(len(values), REPLICATES, seed=0)
+    low, high = percentile_interval(drawn @ values / drawn.sum(axis=1))
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def table(scores: Mapping[str, np.ndarray]) -> str:
+    """Dice of each method, and its paired difference to copying."""
+    lines = ["| method | Dice [95 %] | beside copying [95 %] | better on |", "|---|---|---|---|"]
+    for name, values in scores.items():
+        against = "" if name == COPY else interval(values - scores[COPY])
+        better = "" if name == COPY else f"{int((values > scores[COPY]).sum())} of {len(values)}"
+        lines.append(f"| {name} | {interval(values)} | {against} | {better} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the benchmark and write its page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MEDINO_TEST_DATA", "../shared/data")))
+    parser.add_argument("--work", type=Path, help="keep the training and the scores here, and go on with them")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "propagation.md")
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        print(f"the real images are not in {options.data}: set MEDINO_TEST_DATA (docs/datasets.md)", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as temporary:
+        text = page(options.data, options.work or Path(temporary), options.steps)
+    with whole_file(options.page) as written:
+        written.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def page(data: Path, work: Path, steps: int) -> str:
+    """Train, choose, measure; the page's text."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "key").write_text(KEY, encoding="ascii")
+    manifest = assign_splits(scanned(data, work / "key"), {"train": 0.5, "test": 0.5}, seed=0)
+    split, run = manifest.column("split"), work / "run"
+    seen, unseen = (manifest.select(split == name) for name in ("train", "test"))
+    seen.write(work / "seen.parquet")
+    if not RunFolder(run).backbone.exists():
+        write_json(work / "seconds.json", pretrain(work / "seen.parquet", run, steps))
+    seconds = json.loads((work / "seconds.json").read_text())
+    transform = transform_of(SIZE, "full")
+    methods = candidates(makers_of(run), transform)
+    settings_file = work / "chosen.json"
+    if not settings_file.exists():
+        patients = list(dict.fromkeys(seen.column("patient")))[:CHOSEN_ON]
+        few = seen.select(np.isin(seen.column("patient").astype(str), patients))
+        write_json(settings_file, chosen_settings(methods, read_volumes(few, transform)))
+    chosen = json.loads(settings_file.read_text())
+    scores = all_scores(methods, chosen, unseen, transform, work)
+    tables = [
+        f"## {'One slice' if marked == 1 else f'{marked} slices'} marked\n\n{table(scores[marked])}"
+        for marked in MARKED
+    ]
+    return PAGE.format(
+        machine=f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
+        test=len(scores[1][COPY]),
+        seen=len(set(seen.column("patient"))),
+        replicates=REPLICATES,
+        size=SIZE,
+        voxels=4 * 50 / SIZE,
+        steps=steps,
+        batch=BATCH,
+        minutes=f"{seconds / 60:.0f} minutes",
+        tables="\n\n".join(tables),
+        chosen_on=CHOSEN_ON,
+        radii=", ".join(map(str, RADII)),
+        rates=", ".join(f"{rate:g}" for rate in RATES),
+        chosen="; ".join(f"{name}: {key}" for name, key in chosen.items() if key),
+        words=verdict(scores[1]),
+    )
+
+
+def all_scores(
+    methods: Mapping[str, Mapping[str, Method]],
+    chosen: Mapping[str, str],
+    unseen: Manifest,
+    transform: EvaluationTransform,
+    work: Path,
+) -> dict[int, dict[str, np.ndarray]]:
+    """Dice of each test patient by the slices marked and the method; what was measured before is not again."""
+    volumes = read_volumes(unseen, transform)
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for marked in MARKED:
+        for name, settings in methods.items():
+            kept = work / f"{marked} {name}.npy"
+            if not kept.exists():
+                np.save(kept, measured(settings[chosen[name]], volumes, marked, f"{name}, {marked} marked"))
+            found.setdefault(marked, {})[name] = np.load(kept)
+    return found
+
+
+def verdict(scores: Mapping[str, np.ndarray]) -> str:
+    """What the numbers from one slice say, in words."""
+    best = max(scores, key=lambda name: scores[name].mean())
+    trained, untrained = scores["propagation, trained"], scores["propagation, untrained"]
+    pixels = scores["propagation, pixels"]
+    return (
+        f"From one slice, {best} has the highest mean. Training moves propagation by {interval(trained - untrained)} "
+        f"against the untrained network, and by {interval(trained - pixels)} against the pixels themselves."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
