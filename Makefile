@@ -8,7 +8,7 @@ BUNDLE ?= runs/bundle
 WEIGHTS ?=
 export WANDB_MODE ?= offline
 
-.PHONY: help bench-probes bench-propagate install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot evidence-segment bench-maps bundle fuzz soak clean
+.PHONY: help bench-probes bench-propagate bench-unsupervised install demo test lint types test-slow bench-learning bench-selection bench-adaptation bench-data bench-ssl bench-views evidence-fewshot evidence-segment bench-maps bundle fuzz soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -73,6 +73,9 @@ bench-probes: install  ## how fast probes are fitted, beside scikit-learn; write
 
 bench-propagate: install  ## one labelled slice to a volume, beside copying it and a linear head; writes docs/benchmarks/propagation.md
 	$(BIN)/python -m tests.benchmarks.propagate
+
+bench-unsupervised: install  ## objects without labels beside lungs and nuclei; writes docs/benchmarks/unsupervised.md
+	$(BIN)/python -m tests.benchmarks.unsupervised
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)
 	$(BIN)/python -m tests.fuzz

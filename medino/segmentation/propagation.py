@@ -109,25 +109,35 @@ class Propagation:
         """
         height, width, channels = tokens.shape
         target = tokens.reshape(-1, channels)
+        near, beyond = _neighbours(height, width, self.radius, tokens.device)
         cosines, found = [], []
-        beyond = _beyond(height, width, self.radius, tokens.device)
         # One slice of the context at a time, and only its best patches kept: all at once would take much memory.
         for source, labels in context:
-            likeness = (target @ source.reshape(-1, channels).T).masked_fill_(beyond, -torch.inf)
-            best, place = likeness.topk(min(self.top_k, height * width), dim=1)
+            likeness = (target @ source.reshape(-1, channels).T).gather(1, near).masked_fill_(beyond, -torch.inf)
+            best, place = likeness.topk(min(self.top_k, near.shape[1]), dim=1)
             cosines.append(best)
-            found.append(labels.flatten(1)[:, place])
+            found.append(labels.flatten(1)[:, near.gather(1, place)])
         best, place = torch.cat(cosines, dim=1).topk(min(self.top_k, sum(each.shape[1] for each in cosines)), dim=1)
         shares = (best / self.temperature).softmax(dim=1)
         labels = torch.cat(found, dim=2).gather(2, place.expand(len(found[0]), -1, -1))
         return (labels * shares).sum(dim=2).reshape(-1, height, width)
 
 
-def _beyond(height: int, width: int, radius: int, device: torch.device) -> torch.Tensor:
-    """(N, N) whether a patch lies further from another than `radius` rows or columns, N = height * width."""
-    rows, columns = (torch.arange(side, device=device) for side in (height, width))
-    row, column = rows.repeat_interleave(width), columns.repeat(height)
-    return ((row[:, None] - row).abs() > radius) | ((column[:, None] - column).abs() > radius)
+def _neighbours(height: int, width: int, radius: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The places within `radius` rows and columns of each of the N = height * width patches.
+
+    Returns:
+        (N, K) numbers of patches, and (N, K) whether one is beyond the grid and its number means nothing.
+    """
+    reaches = [
+        torch.arange(-min(radius, side - 1), min(radius, side - 1) + 1, device=device) for side in (height, width)
+    ]
+    place = torch.arange(height * width, device=device)
+    rows = (place // width)[:, None, None] + reaches[0][:, None]
+    columns = (place % width)[:, None, None] + reaches[1]
+    beyond = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
+    numbers = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+    return numbers.flatten(1), beyond.flatten(1)
 
 
 def labels_on_patches(

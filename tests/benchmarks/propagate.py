@@ -39,10 +39,10 @@ from tests.benchmarks.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKBONE = {"embed_dim": 128, "depth": 4, "num_heads": 2, "patch_size": 4, "image_size": 64}
-STEPS, BATCH, SIZE, REPLICATES = 150, 32, 128, 2000
-CHOSEN_ON = 12
+STEPS, BATCH, SIZE, REPLICATES = 150, 32, 96, 2000
+CHOSEN_ON = 8
 MARKED = (1, 3)
-RADII, RATES = (2, 4, 8, 12), (1e-3, 1e-2, 1e-1)
+RADII, RATES = (2, 4, 8), (1e-2, 1e-1)
 COPY = "copy the nearest labelled slice"
 
 Method = Callable[[LabelledVolume, Mapping[int, torch.Tensor]], torch.Tensor]

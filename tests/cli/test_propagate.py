@@ -1,4 +1,4 @@
-"""`medino propagate`: masks on the source's grid by a NIfTI mask or by images; bad input in words."""
+"""`medino propagate`: a NIfTI mask, a DICOM segmentation or images go through the volume; bad input in words."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from PIL import Image
 from volume_files import SHAPE, dice, ellipsoid, write_ct, write_pair
 
 from medino.cli.main import main
+from medino.data import Source
 from medino.models import PRESETS, build_backbone, save_backbone
+from medino.segmentation.dicom_seg import write_dicom_seg
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,17 @@ def test_a_broken_slice_stops_it_in_words(weights: str, tmp_path: Path, capsys: 
     assert run(tmp_path / "ct", tmp_path / "out", weights, *more) == 2
     assert "1 file of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dicom_segmentation_of_one_slice_goes_through_its_series_onto_the_series_grid(
+    weights: str, tmp_path: Path
+) -> None:
+    paths = write_ct(tmp_path / "ct")
+    truth = ellipsoid()
+    masks = np.zeros((SHAPE[2], SHAPE[1], SHAPE[0], 1), dtype=bool)
+    masks[5, ..., 0] = truth[..., 5].T
+    write_dicom_seg(tmp_path / "seg.dcm", [(Source(path), 0) for path in paths], masks, ["ball"], "none")
+    assert run(tmp_path / "ct", tmp_path / "out.nii.gz", weights, "--mask", tmp_path / "seg.dcm") == 0
+    found = np.asarray(nibabel.load(tmp_path / "out.nii.gz").dataobj)
+    assert dice(found == 1, truth) > 0.85
+    np.testing.assert_array_equal(found[..., 5] == 1, truth[..., 5])
