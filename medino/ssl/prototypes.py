@@ -21,8 +21,8 @@ Targets = Callable[[slice, torch.Tensor], None]
 """Writes the targets of a slice of rows into (n, K) float32; each row sums to 1."""
 
 CHUNK_ENTRIES = {"cpu": 3 * 2**22}
-"""How many scores are held at a time: on a CPU 192 rows over 65 536 prototypes, elsewhere `LARGE_CHUNK`. With a third of
-them the loss takes a quarter longer, as all prototypes are read anew for each chunk; with more nothing is won."""
+"""How many scores are held at a time: on a CPU 192 rows over 65 536 prototypes, elsewhere `LARGE_CHUNK`. With a third
+of them the loss takes a quarter longer, as all prototypes are read anew for each chunk; with more nothing is won."""
 
 LARGE_CHUNK = 2**26
 
@@ -194,7 +194,9 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
                 scores, wanted = both[:, : chunk.stop - chunk.start]
                 multiply(scaled[chunk].to(products.dtype), products, scores)
                 targets(chunk, wanted)
-                peak, agreement = scores.amax(dim=1), torch.linalg.vecdot(wanted, scores)
+                peak = scores.amax(dim=1)
+                # As `vecdot`, which makes a tensor of all products before it adds them up.
+                agreement = torch.bmm(wanted.unsqueeze(1), scores.unsqueeze(2)).flatten()
                 probabilities = torch.softmax(scores, dim=1, out=scores)
                 # The largest probability is 1 / sum exp(score - peak).
                 log_sums = peak - probabilities.amax(dim=1).log()
