@@ -23,7 +23,8 @@ AT_ONCE = ROWS_AT_ONCE * QUERIES_AT_ONCE
 """Cosines that are held in memory together: 32 MB, and as much again a few times over while they are ranked."""
 
 DECIMALS = 13
-"""Cosines are rounded so that equal vectors tie, whatever order a float64 product sums in."""
+"""Cosines are rounded so that equal vectors tie whatever order a float64 product sums in, and no coarser: those of an
+untrained backbone, all nearly one vector, differ by some 1e-10, and it must not lose to a trained one by rounding."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,22 +6,13 @@ classes; it returns one score a class for each episode and query, which sum to 1
 
 import numpy as np
 
+from medino.features.neighbours import DECIMALS, unit
+
 NEIGHBOURS = 20
 """Most neighbours that vote; never more than there are shots (DINOv2's evaluation: k of 10, 20, 100, 200)."""
 
 TEMPERATURE = 0.07
 """Of the votes' softmax (DINO's and DINOv2's k-NN evaluation)."""
-
-COSINE_DECIMALS = 13
-"""Cosines are rounded so that equal vectors tie whatever order a float64 product sums in, and no coarser: those of an
-untrained backbone, all nearly one vector, differ by some 1e-10, and it must not lose to a trained one by rounding."""
-
-
-def normalised(vectors: np.ndarray) -> np.ndarray:
-    """Rows of (N, D) at length 1, float64; a row of zeros stays."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -44,10 +35,10 @@ def knn(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, num_class
     """
     k = min(NEIGHBOURS, int(np.min(np.bincount(classes, minlength=num_classes))))
     member = np.eye(num_classes)[classes]
-    directions = normalised(queries)
+    directions = unit(queries)
     votes = []
     for labelled in support:
-        similarity = np.round(directions @ normalised(labelled).T, COSINE_DECIMALS)
+        similarity = np.round(directions @ unit(labelled).T, DECIMALS)
         # A stable sort: among equals the first support vector, on every machine.
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         shares = softmax(np.take_along_axis(similarity, nearest, axis=1) / TEMPERATURE)
@@ -71,7 +62,7 @@ def nearest_mean(support: np.ndarray, classes: np.ndarray, queries: np.ndarray, 
     for labelled in support:
         # In float64 the mean of equal float32 vectors is that vector, and not rounding beside it.
         centre = labelled.mean(axis=0, dtype=np.float64)
-        labelled, unknown = normalised(labelled - centre), normalised(queries - centre)
+        labelled, unknown = unit(labelled - centre), unit(queries - centre)
         means = np.stack([labelled[classes == which].mean(axis=0) for which in range(num_classes)])
         scores.append(softmax(2 * unknown @ means.T - (means**2).sum(axis=1)))
     return np.stack(scores)

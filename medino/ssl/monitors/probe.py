@@ -7,8 +7,9 @@ import numpy as np
 
 from medino.core import InputError
 from medino.data import Manifest
+from medino.features.neighbours import DECIMALS, unit
 from medino.probes import balanced_accuracy
-from medino.probes.classifiers import COSINE_DECIMALS, NEIGHBOURS, TEMPERATURE, normalised, softmax
+from medino.probes.classifiers import NEIGHBOURS, TEMPERATURE, softmax
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def leave_one_patient_out(features: np.ndarray, classes: np.ndarray, patients: n
     """
     counts = np.bincount(classes)
     k = min(NEIGHBOURS, int(counts[counts > 0].min()))
-    directions = normalised(features)
-    similarity = np.round(directions @ directions.T, COSINE_DECIMALS)
+    directions = unit(features)
+    similarity = np.round(directions @ directions.T, DECIMALS)
     similarity[patients[:, None] == patients[None, :]] = -np.inf
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     shares = softmax(np.take_along_axis(similarity, nearest, axis=1) / TEMPERATURE)
