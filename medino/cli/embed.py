@@ -10,7 +10,8 @@ from medino.core import InputError, patients_seen_by
 
 if TYPE_CHECKING:
     from medino.data import Manifest
-    from medino.features import FeatureTable
+    from medino.features import EvaluationTransform, FeatureTable
+    from medino.models import VisionTransformer
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -45,6 +46,12 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--fit", type=str | None, help="crop: the centre is shown; pad: all of it [crop]")
     parser.add_class_arguments(Intensity, "intensity", help="how physical units become the backbone's three channels")
+    parser.add_argument(
+        "--maps",
+        type=str | None,
+        help="a folder to keep the last block's patch tokens in, too, for the probe attentive: in fp16, the size is "
+        "said before",
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="images at once")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode; the result is the same")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, ...")
@@ -67,16 +74,22 @@ def run(config: Namespace) -> None:
         )
     if config.interpolation and not config.weights:
         raise InputError("interpolation is the weights'; leave --interpolation out, or give --weights")
+    if config.maps and makers[given[0]] is not tokens:
+        raise InputError(f"{given[0]} has no patch tokens to keep; leave --maps out")
     manifest = Manifest.read(config.manifest)
     table = makers[given[0]](config, manifest)
     failures = table.failures
     if failures:
-        table = without_rejects(table, record_rejects(config.manifest, failures))
+        manifest = record_rejects(config.manifest, failures)
+        table = without_rejects(table, manifest)
     table.write(output)
     vectors = ", ".join(f"{pooling} of layer -{layer}" if layer else pooling for layer, pooling in table.blocks)
     print(f"features  {output}\n          {len(table)} images by {table.facts['backbone']}: {vectors}")
     if failures:
         print(f"          {len(failures)} images could not be decoded and are among the manifest's rejects now")
+    if config.maps:
+        patch_tokens(config, manifest)
+        print(f"maps      {config.maps}")
 
 
 def thumbnails(config: Namespace, manifest: "Manifest") -> "FeatureTable":
@@ -111,22 +124,9 @@ def by_module(config: Namespace, manifest: "Manifest") -> "FeatureTable":
 
 def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":
     """A backbone's features."""
-    from medino.data import Intensity
-    from medino.features import EvaluationTransform, embed
-    from medino.models import build_backbone, load_backbone
+    from medino.features import embed
 
-    facts: dict[str, Any] = {}
-    if config.weights:
-        backbone = load_backbone(config.weights, config.interpolation)
-        # So that a study can count them among its test patients, or say that nobody can.
-        seen = patients_seen_by(config.weights, manifest.settings.get("key_id"))
-        facts = {} if seen == [] else {"pretraining_patients": seen}
-    else:
-        backbone = build_backbone(config.backbone, seed=config.seed)
-        facts = {"untrained": True, "seed": config.seed}
-    transform = EvaluationTransform.for_backbone(
-        backbone.config, size=config.size, fit=config.fit, intensity=Intensity(**vars(config.intensity))
-    )
+    backbone, transform = backbone_and_transform(config)
     return embed(
         backbone,
         manifest,
@@ -134,8 +134,48 @@ def tokens(config: Namespace, manifest: "Manifest") -> "FeatureTable":
         batch_size=config.batch_size,
         device=chosen_device(config.device),
         num_workers=config.workers,
-        facts=facts,
+        facts=backbone_facts(config, manifest),
     )
+
+
+def patch_tokens(config: Namespace, manifest: "Manifest") -> None:
+    """Keep a backbone's patch tokens."""
+    from medino.features import BackboneMaps, keep_maps
+
+    backbone, transform = backbone_and_transform(config)
+    keep_maps(
+        config.maps,
+        BackboneMaps(backbone, device=chosen_device(config.device)),
+        manifest,
+        transform,
+        batch_size=config.batch_size,
+        num_workers=config.workers,
+        facts=backbone_facts(config, manifest),
+    )
+
+
+def backbone_and_transform(config: Namespace) -> "tuple[VisionTransformer, EvaluationTransform]":
+    """The backbone, with given weights or untrained, and what it is shown."""
+    from medino.data import Intensity
+    from medino.features import EvaluationTransform
+    from medino.models import build_backbone, load_backbone
+
+    if config.weights:
+        backbone = load_backbone(config.weights, config.interpolation)
+    else:
+        backbone = build_backbone(config.backbone, seed=config.seed)
+    return backbone, EvaluationTransform.for_backbone(
+        backbone.config, size=config.size, fit=config.fit, intensity=Intensity(**vars(config.intensity))
+    )
+
+
+def backbone_facts(config: Namespace, manifest: "Manifest") -> dict[str, Any]:
+    """What is kept with a backbone's features."""
+    if not config.weights:
+        return {"untrained": True, "seed": config.seed}
+    # So that a study can count them among its test patients, or say that nobody can.
+    seen = patients_seen_by(config.weights, manifest.settings.get("key_id"))
+    return {} if seen == [] else {"pretraining_patients": seen}
 
 
 def chosen_device(name: str) -> str:

@@ -33,6 +33,13 @@ def configure(parser: ArgumentParser) -> None:
         "random (an untrained network) and cnn (a small network trained on each support set)",
     )
     parser.add_argument(
+        "--maps",
+        nargs="+",
+        type=str,
+        default=[],
+        help="NAME=FOLDER, the patch tokens that medino embed --maps kept of these features, for the probe attentive",
+    )
+    parser.add_argument(
         "-o", "--output", type=str, required=True, help="a .parquet file of evidence, or a run's folder; added to it"
     )
     parser.add_argument(
@@ -74,10 +81,15 @@ def configure(parser: ArgumentParser) -> None:
         "--probes",
         nargs="+",
         type=str | None,
-        help="nearest_mean, knn, logistic; for a continuous target ridge [all of these]",
+        help="nearest_mean, knn, logistic; for a continuous target ridge [all of these]; also linear_grid (of several "
+        "tokens and learning rates), attentive (over patch tokens) and, of units of several images, abmil (attention "
+        "over them), nearest_mean_max, knn_max, logistic_max (their maximum in place of their mean)",
     )
     parser.add_argument(
-        "--tokens", type=str, default="class", help="class, mean_patch, class_and_mean_patch or last_four"
+        "--tokens",
+        type=str,
+        default="class",
+        help="class, mean_patch, class_and_mean_patch, last_four or last_four_and_mean_patch",
     )
     parser.add_argument("--unit", type=str, default="image", help="what is classified: image, series, study or patient")
     parser.add_argument("--baseline", type=str | None, help="name of the features to compare with [the first]")
@@ -97,7 +109,7 @@ def run(config: Namespace) -> None:
     from medino.cli.baselines import baseline_features, shown_as
     from medino.cli.fewshot_tables import show_study
     from medino.data import Manifest
-    from medino.features import FeatureTable
+    from medino.features import FeatureTable, MapStore
     from medino.probes import FewShotStudy, append_evidence, export_csv
 
     study = FewShotStudy(
@@ -121,12 +133,16 @@ def run(config: Namespace) -> None:
     output = evidence_path(Path(config.output))
     manifest = Manifest.read(config.manifest)
     tables = {name: FeatureTable.read(path) for name, path in paths.items()}
+    maps = {name: MapStore.open(path) for name, path in named_paths(config.maps).items()}
+    for name, store in maps.items():
+        store.check_made_from(manifest, name)
     manifest, tables = with_splits(manifest, tables, config.seed)
+    maps = {name: dataclasses.replace(store, manifest=manifest.fingerprint) for name, store in maps.items()}
     missing = [name for name in config.baselines if name not in tables]
     if missing:
         study.check(manifest)
         tables |= baseline_features(missing, manifest, *shown_as(tables), seed=config.seed)
-    evidence = study.run(tables, manifest)
+    evidence = study.run(tables, manifest, maps=maps)
     append_evidence(output, evidence)
     if config.csv:
         export_csv(config.csv, evidence)

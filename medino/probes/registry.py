@@ -60,6 +60,9 @@ def on_vectors(probe: Probe, largest: bool = False) -> Learner[FeatureSource]:
     return Learner(FeatureSource, scores)
 
 
+ATTENTIVE = "attentive"
+"""What is asked only of backbones whose patch tokens were kept."""
+
 ON_VECTORS: dict[str, Probe] = {"nearest_mean": nearest_mean, "knn": knn, "logistic": logistic}
 
 PROBES: dict[str, Learner[Any]] = {
@@ -67,7 +70,7 @@ PROBES: dict[str, Learner[Any]] = {
     **{f"{name}_max": on_vectors(probe, largest=True) for name, probe in ON_VECTORS.items()},
     "linear_grid": Learner(FeatureSource, linear_grid),
     "abmil": Learner(FeatureSource, lambda source, episodes: attention(Gated, source.bags, episodes)),
-    "attentive": Learner(MappedSource, lambda source, episodes: attention(LearnedQuery, source.tokens, episodes)),
+    ATTENTIVE: Learner(MappedSource, lambda source, episodes: attention(LearnedQuery, source.tokens, episodes)),
 }
 """What a study can be asked for."""
 

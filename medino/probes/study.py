@@ -14,14 +14,14 @@ import pyarrow as pa
 
 from medino.core import InputError, track
 from medino.data import Manifest
-from medino.features import PIXELS, FeatureTable
+from medino.features import PIXELS, FeatureTable, MapStore
 from medino.probes.class_design import ClassDesign
 from medino.probes.design import Design, Draws
 from medino.probes.end_to_end import EPISODES, ImageSource
 from medino.probes.episodes import DRAWS
 from medino.probes.evidence import merge_evidence
 from medino.probes.paired import Cell, compared, seen_by_either
-from medino.probes.registry import END_TO_END
+from medino.probes.registry import ATTENTIVE, END_TO_END
 from medino.probes.results import (
     INTERVALS,
     MetricResult,
@@ -31,7 +31,7 @@ from medino.probes.results import (
     summary_row,
     support_rows,
 )
-from medino.probes.sources import FeatureSource, Source
+from medino.probes.sources import FeatureSource, MappedSource, Source
 from medino.probes.targets import TASKS, check_target, make_design, probes_for, usual_probes, what_reads
 from medino.probes.units import labelled_units
 
@@ -51,9 +51,13 @@ class FewShotStudy:
         drop_small_classes: leave out classes, or labels, that can't give the most shots or are never tested; they are
             refused by name otherwise, and named in the evidence if left out.
         episodes: support sets drawn for each number of shots.
-        probes: nearest_mean, knn, logistic; for a continuous target ridge. All of these if None.
-        features: class, mean_patch, class_and_mean_patch or last_four.
-        unit: what is classified: image, series, study or patient (vectors of its images averaged).
+        probes: nearest_mean, knn, logistic; for a continuous target ridge. All of these if None. Where asked for, too:
+            linear_grid (of several features and learning rates, whatever `features` says), attentive (over patch
+            tokens) and, of units of several images, abmil (attention over them), nearest_mean_max, knn_max and
+            logistic_max (their maximum).
+        features: class, mean_patch, class_and_mean_patch, last_four or last_four_and_mean_patch.
+        unit: what is classified: image, series, study or patient. The vector of a unit is the mean of its images'
+            unless the probe says otherwise.
         seed: of support sets and resamples.
         replicates: resamples of the test patients for the 95 % intervals.
         interval: percentile or bca, the interval that tables and figures show; the evidence holds both.
@@ -115,6 +119,7 @@ class FewShotStudy:
         features: Mapping[str, FeatureTable],
         manifest: Manifest,
         pretraining_patients: Collection[str] | Mapping[str, Collection[str] | None] = (),
+        maps: Mapping[str, MapStore] | None = None,
     ) -> pa.Table:
         """Run the study.
 
@@ -126,6 +131,8 @@ class FewShotStudy:
             pretraining_patients: keyed hashes of patients seen unlabelled in pretraining: by backbone, or one
                 collection for all. Those that a table of features names itself (its fact `pretraining_patients`) are
                 added. None for a backbone says that nobody can tell (see `medino.core.patients_seen_by`).
+            maps: kept patch tokens of backbones, by the name of their features. The probe attentive is asked of these
+                backbones alone.
 
         Returns:
             Evidence: `support`, `outcome`, `episode` and `summary` rows (see `EvidenceRow`).
@@ -138,16 +145,17 @@ class FewShotStudy:
         baseline = self.baseline or next(iter(features))
         if baseline not in features:
             raise InputError(f"the baseline {baseline!r} is not among the features ({', '.join(features)})")
+        maps = maps or {}
         for name, table in features.items():
             table.check_made_from(manifest, name)
-        left_out = frozenset(sample for table in features.values() for sample in table.rejects)
+        _check_maps(maps, features, manifest)
+        left_out = frozenset(sample for one in (*features.values(), *maps.values()) for sample in one.rejects)
         design = self._design(manifest, left_out)
-        sources: dict[str, Source] = {
-            name: ImageSource(name, design.units, table)
-            if PIXELS in table.blocks
-            else FeatureSource(name, design.units, table, self.features)
-            for name, table in features.items()
-        }
+        sources = {name: self._source(name, design, table, maps.get(name)) for name, table in features.items()}
+        if ATTENTIVE in self.asked_probes and not maps:
+            raise InputError(
+                "the probe 'attentive' learns from patch tokens; keep them (medino embed --maps), give them"
+            )
         seen = {name: _seen(name, table, pretraining_patients) for name, table in features.items()}
         shared = {
             "task": TASKS[self.target],
@@ -165,6 +173,14 @@ class FewShotStudy:
         units = labelled_units(manifest, self.unit, left_out)
         draws = Draws(self.shots, self.draw, self.drop_small_classes, self.episodes, self.replicates, self.seed)
         return make_design(self.target, manifest, units, draws, self.order, self.separator)
+
+    def _source(self, name: str, design: Design, table: FeatureTable, maps: MapStore | None) -> Source:
+        """What probes read of one backbone or baseline."""
+        if PIXELS in table.blocks:
+            return ImageSource(name, design.units, table)
+        if maps is None:
+            return FeatureSource(name, design.units, table, self.features)
+        return MappedSource(name, design.units, table, self.features, maps)
 
     def _evidence(
         self,
@@ -206,6 +222,16 @@ class FewShotStudy:
                 where = {**shared, "backbone": name, "probe": probe, "shots": shots, "compared_with": reference, **told}
                 either = seen_by_either(seen[name], seen[reference])
                 yield summary_row(design, metric, difference, either, self.interval, where)
+
+
+def _check_maps(maps: Mapping[str, MapStore], features: Mapping[str, FeatureTable], manifest: Manifest) -> None:
+    """Refuse maps that don't belong to features of the same name."""
+    for name, store in maps.items():
+        if name not in features:
+            raise InputError(f"there are maps of {name!r} and no features of that name ({', '.join(features)})")
+        store.check_made_from(manifest, name)
+        if store.backbone != features[name].backbone:
+            raise InputError(f"the maps and the features of {name!r} are of two backbones; embed again, with both")
 
 
 def _seen(
