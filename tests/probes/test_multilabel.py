@@ -160,6 +160,14 @@ def test_better_features_win_and_chance_is_chance(labelled: Manifest, table: Fea
         assert row.value == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("probe", ["linear_grid", "abmil", "logistic_max"])
+def test_every_probe_of_two_classes_learns_labels(probe: str, labelled: Manifest, table: FeatureTable) -> None:
+    study = dataclasses.replace(STUDY, shots=(1, 5), episodes=2, probes=(probe,), unit="patient")
+    found = [row.value for row in summaries(study.run({"start": table}, labelled), metric="auroc")]
+    assert len(found) == 2
+    assert found[1] > 0.6
+
+
 def test_labels_of_too_few_patients_are_left_out_only_when_told_so(labelled: Manifest, table: FeatureTable) -> None:
     split = labelled.column("split")
     tested = [place for place, name in enumerate(split) if name == "test"]
