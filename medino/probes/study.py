@@ -149,7 +149,8 @@ class FewShotStudy:
         for name, table in features.items():
             table.check_made_from(manifest, name)
         _check_maps(maps, features, manifest)
-        left_out = frozenset(sample for one in (*features.values(), *maps.values()) for sample in one.rejects)
+        left_out = frozenset(sample for table in features.values() for sample in table.rejects)
+        left_out |= {sample for store in maps.values() for sample in store.rejects}
         design = self._design(manifest, left_out)
         sources = {name: self._source(name, design, table, maps.get(name)) for name, table in features.items()}
         if ATTENTIVE in self.asked_probes and not maps:
