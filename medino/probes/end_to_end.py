@@ -135,7 +135,7 @@ def fitted(images: torch.Tensor, classes: torch.Tensor, num_classes: int, seed: 
         address: which training this is.
     """
     generator = torch_generator(seed, "end_to_end", *address)
-    network = SmallResNet(num_classes, generator).to(images.device, memory_format=torch.channels_last)
+    network = SmallResNet(num_classes, generator).to(images.device)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
