@@ -24,6 +24,7 @@ from medino.cli.main import main as medino
 from medino.core import RunFolder
 from medino.data import Manifest
 from medino.probes import EvidenceRow, read_evidence, summaries
+from medino.tracking import draw_fewshot
 from medino.tracking.names import probe_name
 from tests.benchmarks.evidence_page import PAGE, write_part
 from tests.benchmarks.paired import Difference, difference, outcomes
@@ -64,7 +65,7 @@ class Study:
         title: what the images show.
         unit: what stands for the patient, in words.
         run: its folder.
-        settings: of its YAML file.
+        settings: that it was run with.
     """
 
     title: str
@@ -111,7 +112,8 @@ def study(name: str, data: Path, work: Path) -> Study:
         if medino(words) != 0:
             raise RuntimeError(f"{name} could not be measured")
     images = IMAGES[SETS[name]]
-    return Study(images.title, images.unit, run, yaml.safe_load(config.read_text(encoding="utf-8")))
+    settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    return Study(images.title, images.unit, run, {**settings["source"], **settings["plan"]})
 
 
 def score(row: EvidenceRow) -> str:
@@ -179,8 +181,18 @@ def in_words(found: dict[tuple[str, str, int], Difference], shots: Sequence[int]
     return said
 
 
-def section(study: Study) -> str:
-    """What one set's run has shown."""
+def draw(study: Study, folder: Path) -> str:
+    """Draw a study's scores over shots; returns the figure's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"evidence_{study.run.path.name}.png"
+    evidence = study.evidence
+    figure = draw_fewshot(summaries(evidence), evidence, METRIC, (UNTRAINED, TRAINED, FLOOR, CNN))
+    figure.savefig(folder / name, dpi=110)
+    return name
+
+
+def section(study: Study, figures: Path) -> str:
+    """What one set's run has shown; `figures` is where its figure is put."""
     evidence, shots = study.evidence, study.settings["shots"]
     found = {
         (other, probe, number): compared(evidence, other, probe, number)
@@ -206,6 +218,11 @@ def section(study: Study) -> str:
             f"The pretrained network by {probe_name(PROBES[0])}:",
             "",
             *in_words(found, shots),
+            "",
+            f"![Balanced accuracy over shots, {study.settings['name']}](../figures/{draw(study, figures)})",
+            "",
+            f"*Bands and bars: 95 % intervals over {tested.patients} test patients; faint: single support sets. `start` "
+            "is the untrained network, `adapted` the pretrained one, `cnn` is trained on the shots alone.*",
             "",
             *scores_table(evidence, shots),
             "",
@@ -238,7 +255,7 @@ def main() -> int:
         machine=options.machine,
         episodes=done[0].settings["episodes"],
         cnn_episodes=len(outcomes(first, CNN, "end_to_end", done[0].settings["shots"][0]).predicted),
-        sets="\n".join(section(each) for each in done),
+        sets="\n".join(section(each, options.page.parent.parent / "figures") for each in done),
     )
     write_part("few-shot", text, options.page)
     print(text)
