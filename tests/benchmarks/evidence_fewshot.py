@@ -221,7 +221,7 @@ def section(study: Study, figures: Path) -> str:
             "",
             f"![Balanced accuracy over shots, {study.settings['name']}](../figures/{draw(study, figures)})",
             "",
-            f"*Bands and bars: 95 % intervals over {tested.patients} test patients; faint: single support sets. `start` "
+            f"*Bands and bars: 95 % intervals over {tested.patients} test patients; faint: support sets. `start` "
             "is the untrained network, `adapted` the pretrained one, `cnn` is trained on the shots alone.*",
             "",
             *scores_table(evidence, shots),
