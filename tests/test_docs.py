@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from medino.data import MANIFEST_VERSION, Reject, Sample
+from medino.probes import EVIDENCE_VERSION, EvidenceRow
 
 DATA = Path(__file__).parents[1] / "docs" / "data.md"
+FEWSHOT = DATA.with_name("fewshot.md")
 
 
 @pytest.mark.parametrize("kind", [Sample, Reject])
@@ -29,6 +31,13 @@ def test_the_documented_schema_version_is_the_manifests() -> None:
     found = re.search(r"Schema version (\d+)\.", DATA.read_text(encoding="utf-8"))
     assert found
     assert int(found[1]) == MANIFEST_VERSION
+
+
+def test_every_column_of_the_evidence_is_documented_as_it_is() -> None:
+    text = FEWSHOT.read_text(encoding="utf-8")
+    rows = [f"| `{field.name}` | {field.metadata['description']} |" for field in dataclasses.fields(EvidenceRow)]
+    assert "\n".join(rows) in text
+    assert f"(schema version {EVIDENCE_VERSION})" in text
 
 
 def test_links_between_documents_lead_somewhere() -> None:
