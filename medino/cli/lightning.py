@@ -15,13 +15,13 @@ from medino.cli.segmentation_results import keep_test_results
 from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
 from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError, existing_file
 from medino.core.files import DISK_FULL
-from medino.segmentation import Segmentation, SegmentationData
+from medino.segmentation import DenseData, DenseRegression, MaskedImages, Segmentation, SegmentationData
 from medino.ssl import DINOv2, PretrainingData, RunCheckpoint, latest_checkpoint
 from medino.ssl.checkpointing import kept_in_words
 from medino.tracking import ContinueMetrics, StepProgress
 
-MODELS = (DINOv2, Segmentation)
-DATA = (PretrainingData, SegmentationData)
+MODELS = (DINOv2, Segmentation, DenseRegression)
+DATA = (PretrainingData, SegmentationData, DenseData)
 """Imported, they can be named on the command line without their module: `--model DINOv2`."""
 
 LAST = "last"
@@ -33,13 +33,14 @@ CHECKPOINT_STEPS = 500
 
 DESCRIPTIONS = {
     "fit": "Train. Pretraining is --model DINOv2 --data PretrainingData, segmentation --model Segmentation --data "
-    "SegmentationData; the files in experiments/ are settings to start from, and `medino fit --model.help DINOv2` "
+    "SegmentationData, maps of values --model DenseRegression --data DenseData; the files in experiments/ are settings "
+    "to start from, and `medino fit --model.help DINOv2` "
     "(or --data.help PretrainingData, ...) explains each. A run that stopped goes on with --ckpt_path last.",
     "validate": "Evaluate a run's checkpoint on the validation patients, with the settings that it was trained with.",
-    "test": "Evaluate a run's checkpoint on the test patients, with the settings that it was trained with; a "
-    "segmentation's results are added to the run's evidence.",
+    "test": "Evaluate a run's checkpoint on the test patients, with the settings that it was trained with; the results "
+    "of a segmentation or a regression of maps are added to the run's evidence.",
     "predict": "Predict with a run's checkpoint, with the settings that it was trained with; a segmentation writes a "
-    "mask for each image of the manifest to the run's folder masks.",
+    "mask for each image of the manifest to the run's folder masks, a regression of maps a map to the folder maps.",
 }
 """What `medino VERB --help` says first."""
 
@@ -220,10 +221,10 @@ class MedinoCLI(LightningCLI):
         self.trainer.fit_loop.load_state_dict(state)
 
     def after_test(self) -> None:
-        """Keep a segmentation's results."""
+        """Keep the results of a segmentation or a regression of maps."""
         model, data = self.model, self.datamodule
         writes = self.trainer.is_global_zero and not self.is_trial
-        if writes and isinstance(model, Segmentation) and isinstance(data, SegmentationData):
+        if writes and isinstance(model, Segmentation | DenseRegression) and isinstance(data, MaskedImages):
             keep_test_results(self.run_folder, model, data, self._get(self.config, "model.init_args.weights"))
 
 

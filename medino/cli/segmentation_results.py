@@ -1,11 +1,15 @@
-"""What `medino test` leaves of a segmentation: its cases and means as evidence in the run's folder."""
+"""What `medino test` leaves of a head: its cases and means as evidence in the run's folder."""
+
+from typing import Any
 
 from medino.core import RunFolder, patients_seen_by
 from medino.probes import append_evidence
-from medino.segmentation import Segmentation, SegmentationData, segmentation_evidence
+from medino.segmentation import DenseRegression, MaskedImages, Segmentation, dense_evidence, segmentation_evidence
 
 
-def keep_test_results(run: RunFolder, model: Segmentation, data: SegmentationData, weights: str | None) -> None:
+def keep_test_results(
+    run: RunFolder, model: Segmentation | DenseRegression, data: MaskedImages, weights: str | None
+) -> None:
     """Add a test's results to the run's evidence; an earlier test of the same backbone and head is replaced.
 
     Args:
@@ -15,8 +19,9 @@ def keep_test_results(run: RunFolder, model: Segmentation, data: SegmentationDat
         weights: the backbone's file.
     """
     config, layers = model.features.backbone.config, model.features.layers
-    rows = segmentation_evidence(
-        model.test_results,
+    results: Any = model.test_results
+    rows = (segmentation_evidence if isinstance(model, Segmentation) else dense_evidence)(
+        results,
         dataset=data.manifest.name,
         # Not the file's name, which can name people; the fingerprint tells an adapted backbone from its start.
         backbone=f"{config.name} {model.backbone_fingerprint[:8]}",

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from medino.core import InputError, UnreadableImageError
 from medino.data.manifest import Manifest
 from medino.data.pixels import Pixels
-from medino.data.readers import read_mask, read_pixels
+from medino.data.readers import read_map, read_mask, read_pixels
 from medino.data.schema import Sample
 from medino.data.source import Source
 from medino.data.volumes import adjacent_slices
@@ -57,6 +57,17 @@ class PixelDataset(Dataset[Pixels]):
         """
         return sample_mask(self.manifest.sample(index), self.manifest.mask_source(index))
 
+    def map(self, index: int) -> torch.Tensor:
+        """The map of values that row `index` has in place of a mask, (H, W) float32; NaN where it has none.
+
+        Raises:
+            InputError: the row has no mask, or its mask is of another size than the image.
+            UnreadableImageError: the file can't be decoded, or is of no format that holds maps.
+        """
+        sample = self.manifest.sample(index)
+        source = _mask_source(sample, self.manifest.mask_source(index))
+        return _checked(sample, read_map(source, sample.mask_frame or 0, sample.plane, _spacing(sample)))
+
     def _read(self, index: int) -> Pixels:
         return read_pixels(self.manifest.source(index), self.manifest.sample(index))
 
@@ -76,14 +87,26 @@ def sample_mask(sample: Sample, source: Source | None) -> torch.Tensor:
         sample: the row.
         source: where its mask lies, if it has one.
     """
-    if source is None:
-        raise InputError(f"sample {sample.sample_id} has no mask; scan again with --masks, or leave it out")
+    source = _mask_source(sample, source)
     # Masks are packed with their images; the format of others is told by the file.
     format = sample.format if sample.format == "packed" else None
-    # Slices of NIfTI volumes may be resampled, and their labels with them.
-    spacing = (sample.spacing_row_mm, sample.spacing_column_mm, sample.slice_thickness_mm)
-    own = spacing if sample.format == "nifti" else None
-    mask = read_mask(source, sample.mask_frame or 0, sample.plane, format, own)
+    return _checked(sample, read_mask(source, sample.mask_frame or 0, sample.plane, format, _spacing(sample)))
+
+
+def _mask_source(sample: Sample, source: Source | None) -> Source:
+    if source is None:
+        raise InputError(f"sample {sample.sample_id} has no mask; scan again with --masks, or leave it out")
+    return source
+
+
+def _spacing(sample: Sample) -> tuple[float | None, float | None, float | None]:
+    """Slices of NIfTI volumes may be resampled, and their labels with them."""
+    if sample.format != "nifti":
+        return None, None, None
+    return sample.spacing_row_mm, sample.spacing_column_mm, sample.slice_thickness_mm
+
+
+def _checked(sample: Sample, mask: torch.Tensor) -> torch.Tensor:
     if mask.shape != (sample.rows, sample.columns):
         raise InputError(
             f"the mask of sample {sample.sample_id} has {mask.shape[0]} x {mask.shape[1]} pixels and its image "

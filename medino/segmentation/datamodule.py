@@ -92,7 +92,7 @@ class MaskedImages(pl.LightningDataModule):
         assert trainer is not None
         if trainer.max_steps < 1:
             raise InputError("the trainer has no max_steps; set trainer.max_steps to the number of training steps")
-        cases = self._cases(self._rows["train"], with_mask=True)
+        cases = self.training_cases()
         sampler = StepBatchSampler(
             patients=self.manifest.column("patient")[cases.rows],
             batch_size=self.batch_size,
@@ -116,6 +116,10 @@ class MaskedImages(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """All images in order, without masks."""
         return self._in_order("predict", with_mask=False)
+
+    def training_cases(self) -> CaseDataset:
+        """The training cases, whole and unvaried; after `setup("fit")`."""
+        return self._cases(self._rows["train"], with_mask=True)
 
     def _in_order(self, name: str, with_mask: bool) -> DataLoader[Any]:
         """This process's share of a stage's rows."""

@@ -1,7 +1,6 @@
 """Segmentation as a LightningModule: a head trained on the patch tokens of a frozen backbone."""
 
 from collections.abc import Iterator
-from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +16,6 @@ from medino.segmentation.metrics import CaseResult, case_results, mean_metrics
 from medino.segmentation.targets import bits_of, classes_of
 from medino.segmentation.training import HeadModule
 from medino.segmentation.writers import MaskWriter, OverlayWriter
-from medino.ssl.distributed import gather_objects
 
 
 class Segmentation(HeadModule):
@@ -102,8 +100,7 @@ class Segmentation(HeadModule):
         self.save_overlays = save_overlays
         # `batch`: Dice over the whole batch, since a single slice often lacks a class altogether.
         self.loss = DiceLoss(sigmoid=True, batch=True) if overlapping else DiceCELoss(softmax=True, batch=True)
-        self.test_results: list[CaseResult] = []
-        self._cases: list[CaseResult] = []
+        self.test_results: list[CaseResult]
 
     def setup(self, stage: str) -> None:
         """Check that trainer and datamodule fit the head and the backbone.
@@ -128,9 +125,7 @@ class Segmentation(HeadModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Masks are written in prediction; overlays in test, where asked for."""
-        ours = [MaskWriter(), *([OverlayWriter(self.save_overlays)] if self.save_overlays else [])]
-        present = {type(callback) for callback in cast(Any, self.trainer).callbacks}
-        return [callback for callback in ours if type(callback) not in present]
+        return self.not_there([MaskWriter(), *([OverlayWriter(self.save_overlays)] if self.save_overlays else [])])
 
     def loss_of(self, scores: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """The loss of scores (B, C, H, W) against a batch's masks (B, H, W); the background has no score of its own
@@ -148,44 +143,21 @@ class Segmentation(HeadModule):
         scores = self(images)
         return bits_of(scores > 0) if self.overlapping else scores.argmax(dim=1)
 
-    def validation_step(self, batch: SegmentationBatch, batch_index: int) -> None:
-        """Measure each case."""
-        self._measure(batch)
-
-    def test_step(self, batch: SegmentationBatch, batch_index: int) -> torch.Tensor:
-        """Measure each case; returns the predicted masks (B, H, W)."""
-        return self._measure(batch)
-
-    def predict_step(self, batch: SegmentationBatch, batch_index: int) -> torch.Tensor:
-        """The predicted masks (B, H, W), see `predicted`, on the grid of the evaluation transform."""
-        return self.predicted(batch.images)
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin a list of cases."""
-        self._cases = []
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means over cases."""
-        means = mean_metrics(gather_results(self._cases))
-        self.log_dict({f"validation/{name}": value for name, value in means.items()}, rank_zero_only=True)
-
-    def on_test_epoch_start(self) -> None:
-        """Begin a list of cases."""
-        self._cases = []
-
-    def on_test_epoch_end(self) -> None:
-        """Log the means over cases and keep the cases in `test_results`."""
-        self.test_results = gather_results(self._cases)
-        means = mean_metrics(self.test_results)
-        self.log_dict({f"test/{name}": value for name, value in means.items()}, rank_zero_only=True)
-
-    def _measure(self, batch: SegmentationBatch) -> torch.Tensor:
-        predicted = self.predicted(batch.images)
+    def measured(self, predicted: torch.Tensor, batch: SegmentationBatch) -> dict[str, list[CaseResult]]:
+        """The results of each case, one a class."""
         cases = zip(predicted, batch.masks, batch.sample_ids, batch.patients, batch.spacings, strict=True)
-        for case, target, sample_id, patient, spacing in cases:
-            for names, of_case, truth in self._exclusive(case, target):
-                self._cases += case_results(of_case, truth, names, sample_id, patient, spacing)
-        return predicted
+        return {
+            sample_id: [
+                result
+                for names, of_case, truth in self._exclusive(case, target)
+                for result in case_results(of_case, truth, names, sample_id, patient, spacing)
+            ]
+            for case, target, sample_id, patient, spacing in cases
+        }
+
+    def means_of(self, results: list[CaseResult]) -> dict[str, float]:
+        """Means over cases and classes."""
+        return mean_metrics(results)
 
     def _exclusive(
         self, predicted: torch.Tensor, target: torch.Tensor
@@ -198,9 +170,3 @@ class Segmentation(HeadModule):
         channels = (classes_of(mask, len(names)).long() for mask in (predicted, target))
         for name, of_case, truth in zip(names, *channels, strict=True):
             yield [background, name], of_case, truth
-
-
-def gather_results(results: list[CaseResult]) -> list[CaseResult]:
-    """The results of all processes, each case once (Lightning's own samplers repeat cases to fill the last batch)."""
-    gathered = [result for part in gather_objects(results) for result in part]
-    return list({(result.sample_id, result.class_name): result for result in gathered}.values())

@@ -4,7 +4,7 @@ What the head answers (its loss and its metrics) is a subclass's.
 """
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +19,7 @@ from medino.models.lora import ADAPTER
 from medino.segmentation.adapted import AdaptedFeatures
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.datamodule import MaskedImages
+from medino.segmentation.evaluation import EvaluatedModule
 from medino.segmentation.frozen import FrozenFeatures
 from medino.segmentation.heads import LAYERS_OF_HEAD, HeadName, build_head, draw_channel_factors, layers_of_head
 from medino.ssl import report_skipped_step, stop_after_skipped_steps
@@ -30,7 +31,7 @@ WINDOWS_AT_ONCE = 4
 BACKBONE_PREFIX = "features.backbone."
 
 
-class HeadModule(pl.LightningModule):
+class HeadModule(EvaluatedModule):
     """Trains a head of so many outputs; for the other arguments see `Segmentation`.
 
     Args:
@@ -229,6 +230,11 @@ class HeadModule(pl.LightningModule):
         for key, value in self.state_dict().items():
             if is_of_backbone(key):
                 checkpoint["state_dict"][key] = value
+
+    def not_there(self, callbacks: list[pl.Callback]) -> list[pl.Callback]:
+        """Those callbacks of whose kind the trainer has none yet."""
+        present = {type(callback) for callback in cast(Any, self.trainer).callbacks}
+        return [callback for callback in callbacks if type(callback) not in present]
 
     def _merge(self) -> None:
         if isinstance(self.features, AdaptedFeatures):

@@ -15,6 +15,9 @@ from medino.segmentation.overlays import overlay_figure, write_overlay
 MASKS_FOLDER = "masks"
 """Where in the run folder predicted masks are written."""
 
+MAPS_FOLDER = "maps"
+"""Where predicted maps of values are."""
+
 
 def write_mask(path: str | Path, mask: torch.Tensor) -> None:
     """Write a mask (H, W) of values from 0 to 65535 as PNG, whole or not at all: 8 bits where they suffice, else 16."""
@@ -42,6 +45,24 @@ class MaskWriter(pl.Callback):
         target = cast(Any, trainer).datamodule.target
         for sample_id, mask in zip(batch.sample_ids, outputs, strict=True):
             write_mask(Path(trainer.default_root_dir) / MASKS_FOLDER / f"{sample_id}.png", target.decoded(mask.cpu()))
+
+
+class MapWriter(pl.Callback):
+    """Write each predicted map of values as `maps/SAMPLE_ID.tiff` (32 bits, floating point) in the run folder."""
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: SegmentationBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Called by Lightning after each batch."""
+        for sample_id, values in zip(batch.sample_ids, outputs, strict=True):
+            with whole_file(Path(trainer.default_root_dir) / MAPS_FOLDER / f"{sample_id}.tiff") as temporary:
+                Image.fromarray(values.float().cpu().numpy()).save(temporary, format="TIFF")
 
 
 class OverlayWriter(pl.Callback):

@@ -117,6 +117,34 @@ def read_mask(
     return _reader(format).read_mask(source, frame, plane)
 
 
+def read_map(
+    file: Source | Path,
+    frame: int = 0,
+    plane: int | None = None,
+    spacing: tuple[float | None, float | None, float | None] = (None, None, None),
+) -> torch.Tensor:
+    """Decode a map of values (a depth, a parameter), (H, W) float32, NaN where the file says so.
+
+    Args:
+        file: the map's file: NIfTI, or a grey TIFF or PNG; its format is found out from the file.
+        frame: frame, slice or page.
+        plane: the axis that slices of a volume are perpendicular to (2 where None).
+        spacing: distance of rows, columns and slices of the image, mm, to which NIfTI maps are brought.
+
+    Raises:
+        UnreadableImageError: it can't be decoded, is in colour, or of another format.
+    """
+    from medino.data.readers import nifti, raster
+
+    source = Source.of(file)
+    format = sniff(source)
+    if format == "nifti":
+        return nifti.read_map(source, frame, plane, spacing)
+    if format != "raster":
+        raise UnreadableImageError("maps of values are read from NIfTI, TIFF and PNG files")
+    return raster.read_map(source, frame)
+
+
 def _is_slide(source: Source) -> bool:
     from medino.data.readers.dicom_header import read_header
     from medino.data.slides.dicom_slide import SOP_CLASS

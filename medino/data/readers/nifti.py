@@ -9,7 +9,7 @@ their top. A 4-D file is a row of volumes (time points, channels): frame `v * sl
 import gzip
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from nibabel.orientations import apply_orientation
@@ -103,6 +103,9 @@ def read(source: Source, sample: Sample) -> Pixels:
 Spacing = tuple[float | None, float | None, float | None]
 """Distance of rows, of columns and of slices as a row of the manifest has them, mm."""
 
+Role = Literal["image", "labels", "map"]
+"""What a volume is read as: only labels must be whole numbers, and only maps may hold NaN."""
+
 
 def read_mask(source: Source, frame: int, plane: int | None, spacing: Spacing = (None, None, None)) -> "torch.Tensor":
     """One slice of a label volume, turned like `read` turns the image: (H, W) int64.
@@ -119,8 +122,24 @@ def read_mask(source: Source, frame: int, plane: int | None, spacing: Spacing = 
     import torch
 
     plane = _checked(plane)
-    values, _ = _slice(source, placement(source), frame, plane, _wanted(plane, spacing), labels=True)
+    values, _ = _slice(source, placement(source), frame, plane, _wanted(plane, spacing), "labels")
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+
+
+def read_map(source: Source, frame: int, plane: int | None, spacing: Spacing = (None, None, None)) -> "torch.Tensor":
+    """One slice of a volume of values, in the units of the file after its slope and intercept: (H, W) float32.
+
+    NaN may be among them; to another voxel size they are brought by nearest neighbour, as labels are. For the arguments
+    see `read_mask`.
+
+    Raises:
+        UnreadableImageError: the volume can't be read.
+    """
+    import torch
+
+    plane = _checked(plane)
+    values, _ = _slice(source, placement(source), frame, plane, _wanted(plane, spacing), "map")
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def _wanted(plane: int, spacing: Spacing) -> tuple[float, float, float] | None:
@@ -161,7 +180,7 @@ def _slice(
     frame: int,
     plane: int,
     wanted: tuple[float, float, float] | None,
-    labels: bool = False,
+    role: Role = "image",
 ) -> tuple[np.ndarray, _Volume]:
     """Slice `frame` as (rows, columns), and the volume that it is of."""
     placed = _in_spacing(geometry, wanted)
@@ -170,9 +189,9 @@ def _slice(
         raise UnreadableImageError(f"slice {frame} is asked for, and the file has {slices * placed.volumes}")
     other = wanted if placed is not geometry else None
     with decoding("the volume"):
-        key = (source, source.stamp, voxels_of(source).stamp, frame // slices, other, labels)
+        key = (source, source.stamp, voxels_of(source).stamp, frame // slices, other, role)
         volume = _KEPT.get(
-            key, lambda: _volume(source, geometry, frame // slices, other, labels), lambda made: made.voxels.nbytes
+            key, lambda: _volume(source, geometry, frame // slices, other, role), lambda made: made.voxels.nbytes
         )
     return np.take(volume.voxels, frame % slices, axis=plane)[::-1, ::-1].T, volume
 
@@ -181,7 +200,7 @@ _KEPT: ByteCache[_Volume] = ByteCache(_KEPT_BYTES)
 
 
 def _volume(
-    source: Source, geometry: Placement, index: int, wanted: tuple[float, float, float] | None, labels: bool
+    source: Source, geometry: Placement, index: int, wanted: tuple[float, float, float] | None, role: Role
 ) -> _Volume:
     """Volume `index` of a file, in the voxel size that is wanted (None: its own)."""
     with opened(source) as image:
@@ -198,14 +217,14 @@ def _volume(
             # Scaled values come as float64, twice the memory for nothing.
             data = np.asarray(data, dtype=np.float32)
             wrong = int(data.size - np.isfinite(data).sum())
-            if wrong:
+            if wrong and role != "map":
                 raise UnreadableImageError(f"the volume holds {wrong} voxels that are not numbers (NaN or infinite)")
         # A copy where the voxels were mapped into memory: the file is closed, and may be cut while they are used.
         data = np.array(apply_orientation(data.reshape(shape), geometry.orientation))
-    if labels:
+    if role == "labels":
         data = _whole(data)
     if wanted is not None:
-        data = resample(data, geometry.affine, wanted, labels)
+        data = resample(data, geometry.affine, wanted, nearest=role != "image")
     return _Volume(data, float(data.min()), float(data.max()))
 
 

@@ -95,14 +95,30 @@ def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
     """
     import torch
 
-    with decoding("the mask file"), _opened(source) as image:
-        _seek(image, frame)
-        turn = _orientation(source, image)
-        values = _oriented(_mask_values(source, image, frame), turn)
+    values = _placed_values(source, frame)
     whole = np.rint(values)
     if not np.array_equal(whole, values):
         raise UnreadableImageError("the mask holds values that are not whole numbers")
     return torch.from_numpy(np.ascontiguousarray(whole, dtype=np.int64))
+
+
+def read_map(source: Source, frame: int) -> "torch.Tensor":
+    """One page as values, (H, W) float32, as they are stored: NaN may be among them.
+
+    Raises:
+        UnreadableImageError: the page can't be decoded, or is in colour.
+    """
+    import torch
+
+    return torch.from_numpy(np.array(_placed_values(source, frame), dtype=np.float32))
+
+
+def _placed_values(source: Source, frame: int) -> np.ndarray:
+    """The values of a mask or map, turned as its image is."""
+    with decoding("the mask file"), _opened(source) as image:
+        _seek(image, frame)
+        turn = _orientation(source, image)
+        return _oriented(_mask_values(source, image, frame), turn)
 
 
 @contextmanager

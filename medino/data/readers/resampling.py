@@ -38,7 +38,7 @@ def resampled_grid(
 
 
 def resample(
-    voxels: np.ndarray, affine: np.ndarray, spacing: tuple[float, float, float], labels: bool = False
+    voxels: np.ndarray, affine: np.ndarray, spacing: tuple[float, float, float], nearest: bool = False
 ) -> np.ndarray:
     """A volume in another voxel size.
 
@@ -46,18 +46,17 @@ def resample(
         voxels: (x, y, z).
         affine: (4, 4) from voxels to mm.
         spacing: the voxel size wanted along each axis, mm.
-        labels: take the nearest voxel's value instead of one between.
+        nearest: take the nearest voxel's value instead of one between, as for labels.
 
     Returns:
-        (x', y', z') float32; of labels int64.
+        (x', y', z') float32; float64 of nearest values.
     """
     import torch
     from monai.data.meta_tensor import MetaTensor
     from monai.transforms.spatial.array import Spacing
 
     # Double precision holds the number of every instance.
-    kind = np.float64 if labels else np.float32
-    change = Spacing(spacing, mode="nearest" if labels else "bilinear", padding_mode="border", dtype=kind)
+    kind = np.float64 if nearest else np.float32
+    change = Spacing(spacing, mode="nearest" if nearest else "bilinear", padding_mode="border", dtype=kind)
     image = MetaTensor(torch.from_numpy(np.array(voxels, dtype=kind))[None], affine=torch.from_numpy(affine))
-    made = np.asarray(change(image)[0])
-    return made.astype(np.int64) if labels else made
+    return np.asarray(change(image)[0])
