@@ -32,7 +32,7 @@ def test_all_are_compared_and_the_maps_are_found_again(
 ) -> None:
     assert main([*words, "-o", str(tmp_path / "run"), "--csv", str(tmp_path / "summary.csv")]) == 0
     told = capsys.readouterr().out
-    assert "token maps of 10 images, 8 x 8 patches of 24 numbers in fp16: 30.7 KB" in told
+    assert "token maps learned: 10 images, 8 x 8 patches of 24 numbers in fp16: 30.7 KB" in told
     assert "its 10 patients are split by seed 0" in told
     assert "means over classes" in told
     evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
@@ -43,7 +43,7 @@ def test_all_are_compared_and_the_maps_are_found_again(
     assert {row.compared_with for row in differences(evidence)} == {"pixels", "random", "unet"}
     assert "surface_dice" in (tmp_path / "summary.csv").read_text(encoding="utf-8")
     assert main([*words, "-o", str(tmp_path / "again.parquet")]) == 0
-    assert "token maps of" not in capsys.readouterr().out
+    assert "token maps" not in capsys.readouterr().out
     assert read_evidence(tmp_path / "again.parquet").equals(evidence)
 
 

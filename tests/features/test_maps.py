@@ -127,7 +127,7 @@ def test_the_size_is_said_before_it_is_taken_and_a_small_disk_is_refused(
     assert not list(tmp_path.glob("maps*"))
     monkeypatch.setattr("medino.features.maps.free_bytes", lambda folder: 37_000)
     keep_maps(tmp_path / "maps", maker, manifest, TRANSFORM, announce=said.append)
-    assert said[-1] == "token maps of 6 images, 4 x 4 patches of 192 numbers in fp16: 36.9 KB; 37 KB are free"
+    assert said[-1] == "token maps maps: 6 images, 4 x 4 patches of 192 numbers in fp16: 36.9 KB; 37 KB are free"
     assert 36_864 <= (tmp_path / "maps" / "maps.npy").stat().st_size < 37_000
 
 
