@@ -80,7 +80,8 @@ def export_masks(
         What became of each volume and of each single image; and the rows that could not be decoded, with the reasons.
     """
     reader = ReadImages(manifest, masker.transform)
-    records, failures = [], {}
+    records: list[MaskRecord] = []
+    failures: dict[int, str] = {}
     groups = list(_groups(manifest))
     for stack in track(groups, "segmenting (volumes and images)", total=len(groups)):
         rows = stack.rows.tolist()
@@ -127,7 +128,8 @@ def _read(reader: ReadImages, rows: list[int], workers: int) -> tuple[list[torch
         num_workers=workers if len(rows) > 1 else 0,
         collate_fn=readable_and_not,
     )
-    images, unreadable = [], {}
+    images: list[torch.Tensor] = []
+    unreadable: dict[int, str] = {}
     for readable, batch, failed in loader:
         images += [batch[0]] if readable else []
         unreadable |= failed

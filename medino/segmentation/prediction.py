@@ -26,8 +26,9 @@ CERTAIN = 0.5
 class Masker(Protocol):
     """Makes masks of images that belong together: the slices of a volume, or one image."""
 
-    transform: EvaluationTransform
-    """What it is to be shown."""
+    @property
+    def transform(self) -> EvaluationTransform:
+        """What it is to be shown."""
 
     @property
     def patch_size(self) -> int:

@@ -5,7 +5,6 @@ the other half. `make bench-propagate` writes docs/benchmarks/propagation.md.
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medino.core import RunFolder, track, whole_file, write_json
+from medino.core import RunFolder, read_json, track, whole_file, write_json
 from medino.data import Manifest, assign_splits
 from medino.features import BackboneMaps, EvaluationTransform, MapMaker, PatchPixels
 from medino.models import load_backbone, save_backbone
@@ -40,7 +39,7 @@ from tests.benchmarks.training import train
 ROOT = Path(__file__).resolve().parents[2]
 BACKBONE = {"embed_dim": 128, "depth": 4, "num_heads": 2, "patch_size": 4, "image_size": 64}
 STEPS, BATCH, SIZE, REPLICATES = 150, 32, 96, 2000
-CHOSEN_ON = 8
+CHOSEN_ON, TESTED = 4, 40
 MARKED = (1, 3)
 RADII, RATES = (2, 4, 8), (1e-2, 1e-1)
 COPY = "copy the nearest labelled slice"
@@ -62,7 +61,7 @@ Slices are shown whole at {size} px, in patches of 4 px ({voxels:.1f} voxels of 
 vision transformer (128 wide, 4 blocks), as it is drawn ("untrained") and after {steps} steps of {batch} slices
 by DINOv2's objective on the other {seen} patients' slices without their labels ("trained", {minutes}). "Pixels"
 are the patches' own 48 values: what is left without any backbone. The linear head (BatchNorm and a 1x1
-convolution, Dice + cross-entropy, 200 steps) is trained on the marked slices of the volume alone, anew for each
+convolution, Dice + cross-entropy, 100 steps) is trained on the marked slices of the volume alone, anew for each
 volume.
 
 {tables}
@@ -122,13 +121,19 @@ def measured(method: Method, volumes: Sequence[LabelledVolume], marked: int, wha
     return np.array(scores)
 
 
-def chosen_settings(methods: Mapping[str, Mapping[str, Method]], volumes: Sequence[LabelledVolume]) -> dict[str, str]:
-    """The setting of each method that is best from one slice."""
-    found = {}
+def chosen_settings(
+    methods: Mapping[str, Mapping[str, Method]], volumes: Sequence[LabelledVolume], work: Path
+) -> dict[str, str]:
+    """The setting of each method that is best from one slice; what was chosen before is not again."""
+    kept = work / "chosen.json"
+    found: dict[str, str] = read_json(kept) if kept.exists() else {}
     for name, settings in methods.items():
+        if name in found:
+            continue
         scores = {key: measured(method, volumes, 1, f"{name}, {key}").mean() for key, method in settings.items()}
         found[name] = max(scores, key=lambda key: scores[key])
         print(name, {key: round(float(score), 3) for key, score in scores.items()}, flush=True)
+        write_json(kept, found)
     return found
 
 
@@ -178,16 +183,11 @@ def page(data: Path, work: Path, steps: int) -> str:
     seen.write(work / "seen.parquet")
     if not RunFolder(run).backbone.exists():
         write_json(work / "seconds.json", pretrain(work / "seen.parquet", run, steps))
-    seconds = json.loads((work / "seconds.json").read_text())
+    seconds = read_json(work / "seconds.json")
     transform = transform_of(SIZE, "full")
     methods = candidates(makers_of(run), transform)
-    settings_file = work / "chosen.json"
-    if not settings_file.exists():
-        patients = list(dict.fromkeys(seen.column("patient")))[:CHOSEN_ON]
-        few = seen.select(np.isin(seen.column("patient").astype(str), patients))
-        write_json(settings_file, chosen_settings(methods, read_volumes(few, transform)))
-    chosen = json.loads(settings_file.read_text())
-    scores = all_scores(methods, chosen, unseen, transform, work)
+    chosen = chosen_settings(methods, read_volumes(first_patients(seen, CHOSEN_ON), transform), work)
+    scores = all_scores(methods, chosen, read_volumes(first_patients(unseen, TESTED), transform), work)
     tables = [
         f"## {'One slice' if marked == 1 else f'{marked} slices'} marked\n\n{table(scores[marked])}"
         for marked in MARKED
@@ -211,15 +211,19 @@ def page(data: Path, work: Path, steps: int) -> str:
     )
 
 
+def first_patients(manifest: Manifest, count: int) -> Manifest:
+    """The rows of the first patients, whose order is that of their files' names."""
+    patients = list(dict.fromkeys(manifest.column("patient")))[:count]
+    return manifest.select(np.isin(manifest.column("patient").astype(str), patients))
+
+
 def all_scores(
     methods: Mapping[str, Mapping[str, Method]],
     chosen: Mapping[str, str],
-    unseen: Manifest,
-    transform: EvaluationTransform,
+    volumes: Sequence[LabelledVolume],
     work: Path,
 ) -> dict[int, dict[str, np.ndarray]]:
     """Dice of each test patient by the slices marked and the method; what was measured before is not again."""
-    volumes = read_volumes(unseen, transform)
     found: dict[int, dict[str, np.ndarray]] = {}
     for marked in MARKED:
         for name, settings in methods.items():

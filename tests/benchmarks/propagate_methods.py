@@ -20,7 +20,7 @@ from medino.views import IMAGENET_MEAN, IMAGENET_STD
 VALUES = (0, 1, 2)
 """Background, anterior and posterior part of the hippocampus."""
 
-HEAD_STEPS = 200
+HEAD_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from medino.segmentation.prediction import CutMasker, ForegroundMasker
 from medino.views import IMAGENET_MEAN, IMAGENET_STD
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE, PATCH, REPLICATES = 256, 8, 2000
+SIZE, PATCH, REPLICATES = 192, 8, 2000
 
 PAGE = """# Objects without any label
 

@@ -110,8 +110,8 @@ def _of_file(manifest: Manifest, rows: np.ndarray, counts: dict[str, int]) -> li
     own = placed.spacing[[rows_axis, columns_axis, plane]]
     scanned = (first.spacing_row_mm, first.spacing_column_mm, first.slice_thickness_mm)
     if None not in scanned and not is_same(own, np.array(scanned, dtype=np.float64)):
-        reason = "it was scanned in another voxel size (--spacing); scan it in its own"
-        return [SliceStack(_name(first.series, counts), rows, None, reason)]
+        resampled = "it was scanned in another voxel size (--spacing); scan it in its own"
+        return [SliceStack(_name(first.series, counts), rows, None, resampled)]
     stacks = []
     for volume in sorted(set((frames // slices).tolist())):
         members = rows[frames // slices == volume]
