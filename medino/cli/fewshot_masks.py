@@ -31,9 +31,9 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--class_values",
-        type=dict[str, int],
+        type=dict[str, int | list[int]],
         required=True,
-        help="the value of each class in the masks, background first: '{background: 0, lung: 1}'",
+        help="the value (or [values]) of each class in the masks, background first: '{background: 0, lung: 1}'",
     )
     parser.add_argument(
         "-o", "--output", type=str, required=True, help="a .parquet file of evidence, or a run's folder; added to it"

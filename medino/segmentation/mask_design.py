@@ -1,6 +1,6 @@
 """The design of a study of masks: cases, labelled patients and resamples, the same for every backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -123,10 +123,12 @@ class MaskedImages:
     Args:
         manifest: with masks.
         transform: places image and mask on one grid.
-        class_values: the value of each class in the mask files, the background first.
+        class_values: the value or values of each class in the mask files, the background first.
     """
 
-    def __init__(self, manifest: Manifest, transform: EvaluationTransform, class_values: Mapping[str, int]) -> None:
+    def __init__(
+        self, manifest: Manifest, transform: EvaluationTransform, class_values: Mapping[str, int | Sequence[int]]
+    ) -> None:
         self.transform, self.class_names = transform, list(class_values)
         self._pixels = PixelDataset(manifest, neighbours=transform.intensity.channels == "neighbours")
         self._target = ClassTarget(class_values)

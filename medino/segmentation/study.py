@@ -36,7 +36,7 @@ class MaskStudy:
     """Compare backbones by heads that learn from the masks of a few patients.
 
     Args:
-        class_values: the value of each class in the mask files, the background first.
+        class_values: the value or values of each class in the mask files, the background first.
         shots: labelled patients; one study for each number.
         episodes: support sets drawn for each number.
         unit: what a case is: image, or series (the slices of a volume together).
@@ -53,7 +53,7 @@ class MaskStudy:
         InputError: a setting is unknown or not positive.
     """
 
-    class_values: Mapping[str, int]
+    class_values: Mapping[str, int | Sequence[int]]
     shots: Sequence[int] = (1, 5, 20)
     episodes: int = 10
     unit: str = "image"

@@ -123,6 +123,13 @@ def test_both_ways_of_an_image_are_shown_with_its_mask_likewise(
     assert found.value > 0.75
 
 
+def test_a_class_can_be_several_values_of_the_masks(drawn: tuple[Manifest, Mapping[str, MapStore]]) -> None:
+    manifest, stores = drawn
+    classes = {"background": 0, "square": [128, 255]}
+    evidence = study_of(shots=(1,), class_values=classes).run({"pixels": stores["pixels"]}, manifest)
+    assert {row.target for row in summaries(evidence, metric="dice")} == {None, "square"}
+
+
 def test_shares_of_classes_sum_to_one_and_count_pixels() -> None:
     masks = torch.zeros(1, 8, 8, dtype=torch.int64)
     masks[0, :3, :4] = 1
