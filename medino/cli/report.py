@@ -9,6 +9,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=str, help="the HTML file; default: report.html in the first run")
     parser.add_argument("--figures", type=str, help="write each figure as SVG and PNG into this folder, too")
     parser.add_argument("--csv", type=str, help="write all summaries into this .csv file for a spreadsheet, too")
+    parser.add_argument(
+        "--wandb", action="store_true", help="log the summaries as W&B tables into each run's folder, offline, too"
+    )
 
 
 def run(config: Namespace) -> None:
@@ -18,7 +21,7 @@ def run(config: Namespace) -> None:
     from medino.cli.outputs import output_file
     from medino.core import InputError, RunFolder
     from medino.probes import export_csv, read_evidence
-    from medino.tracking import report_runs
+    from medino.tracking import log_evidence, report_runs
 
     csv = None if config.csv is None else output_file(config.csv, ".csv", "table", "--csv")
     if config.figures is not None and Path(config.figures).is_file():
@@ -28,10 +31,18 @@ def run(config: Namespace) -> None:
     print(f"report: {path}")
     if config.figures is not None:
         print(f"figures: {config.figures}")
+    if csv is None and not config.wandb:
+        return
+    found = {f"run {place}": run for place, run in enumerate(runs, start=1) if run.evidence.is_file()}
+    if not found:
+        raise InputError(
+            "none of these runs holds evidence: there is no table to write; leave out --csv and --wandb"
+        )
+    tables = {name: read_evidence(run.evidence) for name, run in found.items()}
     if csv is not None:
-        found = {f"run {place}": run.evidence for place, run in enumerate(runs, start=1) if run.evidence.is_file()}
-        if not found:
-            raise InputError("none of these runs holds evidence, so there is no table to write; leave out --csv")
-        tables = {name: read_evidence(path) for name, path in found.items()}
         export_csv(csv, tables if len(runs) > 1 else next(iter(tables.values())))
         print(f"table: {csv}")
+    if config.wandb:
+        for name, run in found.items():
+            log_evidence(run, tables[name])
+            print(f"W&B: {run.path / 'wandb'}")

@@ -26,11 +26,12 @@ from medino.probes.registry import PROBES
 from medino.probes.resampled import brier_score, calibration_error, cohen_kappa, macro_auprc, macro_f1
 from medino.probes.results import LOWER_IS_BETTER
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
-from medino.probes.spreadsheet import export_csv
+from medino.probes.spreadsheet import HEADINGS, export_csv
 from medino.probes.study import FewShotStudy
 
 __all__ = [
     "EVIDENCE_VERSION",
+    "HEADINGS",
     "LOWER_IS_BETTER",
     "PROBES",
     "EvidenceRow",

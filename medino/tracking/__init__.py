@@ -32,6 +32,7 @@ from medino.tracking.sections import (
 )
 from medino.tracking.verdict import cautions, verdict
 from medino.tracking.wandb_run import RunWandbLogger, private_settings, wandb_logger
+from medino.tracking.wandb_tables import log_evidence
 
 __all__ = [
     "PRIVATE_PATH",
@@ -57,6 +58,7 @@ __all__ = [
     "failures_section",
     "fewshot_section",
     "headline",
+    "log_evidence",
     "nearest_patches",
     "outcomes",
     "pca_maps",

@@ -1,8 +1,11 @@
 """Weights & Biases through Lightning's logger: offline unless told otherwise, and without its own leaks."""
 
+import contextlib
+import logging
 import os
 import shutil
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +82,11 @@ class RunWandbLogger(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """W&B's run, started at the first call."""
-        started = self._experiment is None
-        experiment = super().experiment
-        if started:
-            self._remove_logs()
+        if self._experiment is not None:
+            return super().experiment
+        with _without_debug_log():
+            experiment = super().experiment
+        self._remove_logs()
         return experiment
 
     @rank_zero_only
@@ -106,6 +110,26 @@ class RunWandbLogger(WandbLogger):
         log_folder = getattr(getattr(self._experiment, "settings", None), "log_dir", None)
         if log_folder is not None and Path(log_folder).resolve().is_relative_to(Path(self.save_dir or ".").resolve()):
             shutil.rmtree(log_folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _without_debug_log() -> Iterator[None]:
+    """Keep W&B from writing a log of its own while it starts, and from then on.
+
+    The log names folders and would be removed anyway; on a full disk Python's logging prints a traceback for each line
+    of it that finds no room.
+    """
+    log = logging.getLogger("wandb")
+    before = list(log.handlers)
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
+        for handler in [one for one in log.handlers if one not in before and isinstance(one, logging.FileHandler)]:
+            log.removeHandler(handler)
+            with contextlib.suppress(OSError):
+                handler.close()
 
 
 def wandb_logger(run: RunFolder | str | Path, *, online: bool = False, project: str = "medino") -> RunWandbLogger:

@@ -1,6 +1,7 @@
 """`medino report` from the command line."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,22 @@ def test_a_run_without_evidence_has_no_table(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "config.yaml").write_text("seed: 0\n")
     assert main(["report", str(tmp_path), "--csv", str(tmp_path / "numbers.csv")]) == 2
     assert "holds evidence" in capsys.readouterr().err
+
+
+def test_the_numbers_go_into_a_wandb_table_in_the_run_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(home))
+    run = run_with_evidence(tmp_path / "run")
+    assert main(["report", str(run), "--wandb"]) == 0
+    assert f"W&B: {run / 'wandb'}" in capsys.readouterr().out
+    (table,) = (run / "wandb").rglob("*.table.json")
+    content = json.loads(table.read_text(encoding="utf-8"))
+    (line,) = content["data"]
+    found = dict(zip(content["columns"], line, strict=True))
+    assert (found["value or paired difference"], found["test patients"]) == (0.5, 50)
+    (log,) = (run / "wandb").rglob("run-*.wandb")
+    assert table.name.encode() in log.read_bytes()
+    assert not [path for path in home.rglob("*") if path.is_file() and b"phantom" in path.read_bytes()]

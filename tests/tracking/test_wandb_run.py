@@ -132,3 +132,31 @@ def test_the_search_finds_what_the_plain_logger_leaks(tmp_path: Path) -> None:
     after = "import wandb; w = wandb.init(mode='offline', dir=run); w.log({'a': 1}); w.finish()"
     leaky = train(tmp_path, after)
     assert any(name.endswith("its bytes") for name in traces(leaky / "wandb", PERSON.encode()))
+
+
+def test_where_the_disk_is_full_wandb_prints_nothing_of_its_own_and_training_goes_on(tmp_path: Path) -> None:
+    script = tmp_path / "full.py"
+    script.write_text(
+        "import resource, sys\n"
+        "from medino.tracking import wandb_logger\n"
+        "first = wandb_logger(sys.argv[1] + '/first')\n"
+        "first.experiment.log({'loss': 1.0})\n"
+        "first.finalize('success')\n"
+        "# From here on, no file of this process takes a byte.\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
+        "second = wandb_logger(sys.argv[1] + '/second')\n"
+        "second.experiment.log({'loss': 1.0})\n"
+        "second.finalize('success')\n"
+        "print('went on')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env=environment | {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout == "went on\n"
+    assert done.stderr == ""
