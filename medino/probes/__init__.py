@@ -20,6 +20,7 @@ from medino.probes.evidence import (
     summaries,
     write_evidence,
 )
+from medino.probes.extremes import extremes
 from medino.probes.logistic import logistic
 from medino.probes.metrics import balanced_accuracy, macro_auroc
 from medino.probes.registry import PROBES
@@ -49,6 +50,7 @@ __all__ = [
     "evidence_block",
     "evidence_table",
     "export_csv",
+    "extremes",
     "holm",
     "knn",
     "logistic",

@@ -43,7 +43,8 @@ class Segmentation(HeadModule):
         weight_decay: of AdamW.
         overlap: share of a window that the next one covers again (a third: 512 with stride 341).
         token_cache_mb: memory for the token maps of training images that repeat unchanged.
-        save_overlays: how many test images to write as figures with both masks drawn in; these show patients' images.
+        save_overlays: how many test images, the worst, the middle and the best ones, to write as figures with both
+            masks drawn in; these show patients' images.
         seed: of the head's initial weights, of dropout, and of the backbone where it has no weights file.
         max_nonfinite_steps: a step with NaN or infinity in loss or gradient is skipped; after this many in a row the
             run stops.

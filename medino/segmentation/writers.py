@@ -6,10 +6,13 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from medino.core import RunFolder, whole_file
+from medino.probes import extremes
 from medino.segmentation.batch import SegmentationBatch
+from medino.segmentation.cases import Case
 from medino.segmentation.overlays import overlay_figure, write_overlay
 
 MASKS_FOLDER = "masks"
@@ -66,40 +69,44 @@ class MapWriter(pl.Callback):
 
 
 class OverlayWriter(pl.Callback):
-    """Write the first test images with truth and prediction as `figures/overlay-SAMPLE_ID.png` in the run folder.
+    """Write the worst, the middle and the best test images by Dice, with truth and prediction, to the run's figures.
 
-    The figures show patients' images: use only where the user asked for them.
+    The files are `figures/overlay-1-worst-SAMPLE_ID.png` and so on. They show patients' images: use only where the user
+    asked for them.
 
     Args:
-        count: how many.
+        count: how many in all, a third of each kind.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._written = 0
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
-        self._written = 0
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: SegmentationBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Called by Lightning after each batch."""
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Called by Lightning when every case is measured."""
+        module, cases = cast(Any, pl_module), cast(Any, trainer).test_dataloaders.dataset
+        if not trainer.is_global_zero:
+            return
+        measured: dict[str, list[float]] = {}
+        for result in module.test_results:
+            measured.setdefault(result.sample_id, []).append(result.dice)
+        # The cases that this process has read; with one process all of them.
+        sample_ids = cases.pixels.manifest.column("sample_id")[cases.rows].tolist()
+        places = [place for place, sample_id in enumerate(sample_ids) if sample_id in measured]
+        dice = [float(np.mean(measured[sample_ids[place]])) for place in places]
         folder = RunFolder(Path(trainer.default_root_dir)).figures
-        class_names, transform = cast(Any, pl_module).class_names, cast(Any, trainer).datamodule.transform
+        for number, (kind, chosen) in enumerate(extremes(dice, -(-self.count // 3)).items(), start=1):
+            share = self.count // 3 + (number <= self.count % 3)
+            for one in chosen[max(len(chosen) - share, 0) :] if kind == "best" else chosen[:share]:
+                figure = self._drawn(module, cases[places[one]], f"{kind}, Dice {dice[one]:.3f}")
+                write_overlay(folder / f"overlay-{number}-{kind}-{sample_ids[places[one]]}.png", figure)
+
+    @staticmethod
+    @torch.no_grad()
+    def _drawn(module: Any, case: Case, title: str) -> Figure:
+        """The case with its own masks and those predicted once more: to keep all until then would take memory."""
+        transform = module.trainer.datamodule.transform
         mean, std = torch.tensor(transform.mean)[:, None, None], torch.tensor(transform.std)[:, None, None]
-        cases = zip(batch.sample_ids, batch.images.cpu(), batch.masks.cpu(), outputs.cpu(), strict=True)
-        for sample_id, image, target, predicted in cases:
-            if trainer.is_global_zero and self._written < self.count:
-                figure = overlay_figure(
-                    image * std + mean, target, predicted, class_names, sample_id, cast(Any, pl_module).overlapping
-                )
-                write_overlay(folder / f"overlay-{sample_id}.png", figure)
-                self._written += 1
+        predicted = module.predicted(case.image[None].to(module.device))[0].cpu()
+        return overlay_figure(
+            case.image * std + mean, case.mask, predicted, module.class_names, title, module.overlapping
+        )

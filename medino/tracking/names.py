@@ -1,5 +1,6 @@
 """How figures and tables call what the evidence calls by its own names."""
 
+import re
 from collections.abc import Sequence
 
 from medino.probes import EvidenceRow
@@ -30,8 +31,6 @@ _METRICS = {
     "dice": "Dice",
     "hausdorff95_mm": "95 % Hausdorff, mm",
     "hausdorff95_px": "95 % Hausdorff, px",
-    "surface_dice": "normalised surface distance",
-    "nsd": "normalised surface distance",
     "mae": "mean absolute error",
     "quadratic_kappa": "quadratic kappa",
 }
@@ -57,7 +56,10 @@ def task_name(task: str) -> str:
 def metric_name(metric: str | None) -> str:
     """A metric's name as people say it."""
     known = (metric or "").removesuffix("_undefined")
+    tolerance = re.fullmatch(r"surface_dice_([\d.]+)(mm|px)", known)
     name = _METRICS.get(known, known.replace("_", " "))
+    if tolerance:
+        name = f"normalised surface distance at {tolerance[1]} {tolerance[2]}"
     return name if known == (metric or "") else f"cases without {name}"
 
 

@@ -1,6 +1,5 @@
 """What became of each test unit: the outcomes behind a summary row, averaged over episodes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,22 +126,6 @@ def recall(found: Outcomes, label: str, other: Outcomes | None = None) -> tuple[
     counts = patient_counts(len(of_class), REPLICATES, seed=0).astype(np.float64)
     low, high = percentile_interval((counts @ hits) / (counts @ total))
     return float(right.mean()), float(low), float(high), len(of_class)
-
-
-def extremes(values: Sequence[float], count: int) -> dict[str, list[int]]:
-    """Places of the lowest values, of those in the middle and of the highest, each at most once and from low to high.
-
-    Args:
-        values: what the cases are judged by, higher is better.
-        count: of each kind; fewer where there are not so many cases.
-    """
-    order = np.argsort(np.asarray(values), kind="stable").tolist()
-    each = min(count, -(-len(order) // 3))
-    worst, rest = order[:each], order[each:]
-    best = rest[max(len(rest) - each, 0) :]
-    between = rest[: len(rest) - len(best)]
-    first = max((len(between) - each) // 2, 0)
-    return {"worst": worst, "in the middle": between[first : first + each], "best": best}
 
 
 def same_units(one: Outcomes, other: Outcomes | None) -> bool:

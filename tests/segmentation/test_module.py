@@ -259,10 +259,18 @@ def test_images_are_drawn_only_where_asked_for(shapes: Path, trainer: TrainerMak
     data = shapes_data(shapes)
     trainer().test(module(), datamodule=data, verbose=False)
     assert not list(tmp_path.rglob("*.png"))
-    trainer().test(module(save_overlays=3), datamodule=data, verbose=False)
-    written = list((tmp_path / "figures").glob("overlay-*.png"))
-    assert len(written) == 3
+    model = module(save_overlays=4)
+    trainer().test(model, datamodule=data, verbose=False)
+    written = sorted((tmp_path / "figures").glob("overlay-*.png"))
+    assert [path.stem.split("-")[2] for path in written] == ["worst", "worst", "middle", "best"]
     assert np.asarray(Image.open(written[0])).std() > 0
+    measured: dict[str, list[float]] = {}
+    for result in model.test_results:
+        measured.setdefault(result.sample_id, []).append(result.dice)
+    dice = [np.mean(measured[path.stem.split("-")[3]]) for path in written]
+    every = sorted(map(np.mean, measured.values()))
+    assert sorted(dice[:2]) == every[:2]
+    assert every[1] <= dice[2] <= every[-1] == dice[3]
 
 
 def test_distances_are_in_mm_where_the_spacing_is_known(phantom: Path, trainer: TrainerMaker) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from medino.probes import EvidenceRow, of_kind, summaries
+from medino.probes import EvidenceRow, extremes, of_kind, summaries
 from medino.tracking import html
 from medino.tracking.figures import draw_confusion, draw_reliability, draw_values
 from medino.tracking.figures.confusion import MOST_CLASSES
 from medino.tracking.figures.drawn import Drawn
 from medino.tracking.headline import headline
 from medino.tracking.names import metric_name, probe_name, shots_name
-from medino.tracking.outcomes import Outcomes, Values, extremes, outcomes, recall, same_units, values
+from medino.tracking.outcomes import Outcomes, Values, outcomes, recall, same_units, values
 from medino.tracking.report import Part, Section, section_of
 from medino.tracking.sections.segmentation import MAIN
 
