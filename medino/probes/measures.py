@@ -1,12 +1,10 @@
 """All metrics that a kind of target is measured by: of each episode, and averaged over episodes in each resample."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from medino.probes.bootstrap import auroc_replicates, balanced_accuracy_replicates
 from medino.probes.metrics import balanced_accuracy, macro_auroc
-from medino.probes.ordered import absolute_error_replicates, concordance_replicates, quadratic_kappa
+from medino.probes.ordered import absolute_error_replicates, concordance, concordance_replicates, quadratic_kappa
 from medino.probes.resampled import (
     brier_score,
     calibration_error,
@@ -63,9 +61,9 @@ def ordinal_measures(targets: np.ndarray, scores: np.ndarray, weights: np.ndarra
     predicted = scores.argmax(axis=2)
     places = scores @ np.arange(scores.shape[2], dtype=np.float64) if are_probabilities(scores) else predicted
     return {
-        "mae": _by_episode(absolute_error_replicates, targets, predicted, weights),
+        "mae": _absolute_error(targets, predicted, weights),
         "quadratic_kappa": _averaged(quadratic_kappa(targets, predicted, weights)),
-        "concordance": _by_episode(concordance_replicates, targets, places, weights),
+        "concordance": _concordance(targets, places, weights),
     }
 
 
@@ -93,8 +91,8 @@ def value_measures(values: np.ndarray, predicted: np.ndarray, weights: np.ndarra
         weights: (R, N) how often each unit counts in each resample.
     """
     return {
-        "mae": _by_episode(absolute_error_replicates, values, predicted, weights),
-        "concordance": _by_episode(concordance_replicates, values, predicted, weights),
+        "mae": _absolute_error(values, predicted, weights),
+        "concordance": _concordance(values, predicted, weights),
     }
 
 
@@ -112,13 +110,10 @@ def _averaged(values: np.ndarray) -> Measured:
     return values[0], values.mean(axis=1)
 
 
-def _by_episode(
-    metric: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-    values: np.ndarray,
-    predicted: np.ndarray,
-    weights: np.ndarray,
-) -> Measured:
-    """A metric that takes the mean over episodes first, of each episode alone and of all."""
-    once = np.ones((1, len(values)), dtype=np.float32)
-    episodes = [float(metric(values, row[None], once)[0]) for row in predicted]
-    return np.array(episodes), metric(values, predicted, weights)
+def _absolute_error(values: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> Measured:
+    return np.abs(predicted - values).mean(axis=1), absolute_error_replicates(values, predicted, weights)
+
+
+def _concordance(values: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> Measured:
+    episodes = np.array([concordance(values, row) for row in predicted])
+    return episodes, concordance_replicates(values, predicted, weights)

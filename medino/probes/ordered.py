@@ -5,6 +5,7 @@ taken first and they give (R,); the quadratic kappa has not and gives (R, E).
 """
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from medino.probes.bootstrap import pairs_in_order
 
@@ -25,6 +26,28 @@ def absolute_error_replicates(values: np.ndarray, predicted: np.ndarray, weights
     """
     errors = np.abs(predicted - values).mean(axis=0)
     return _share(weights.astype(np.float64) @ errors, weights.sum(axis=1, dtype=np.float64))
+
+
+def concordance(values: np.ndarray, predicted: np.ndarray) -> float:
+    """Harrell's C of one episode (see `concordance_replicates`), from Kendall's tau-b, which takes no pairs' matrix.
+
+    Tau-b is the pairs in order less those in disorder, over the geometric mean of the pairs that are not tied in either
+    (Kendall 1945).
+
+    Args:
+        values: (N,) true values.
+        predicted: (N,) predicted ones.
+
+    Returns:
+        The concordance; NaN where all values are equal.
+    """
+    apart, said_apart = (
+        _pairs(len(part)) - _pairs(np.unique(part, return_counts=True)[1]).sum() for part in (values, predicted)
+    )
+    if apart == 0:
+        return float("nan")
+    tau = kendalltau(values, predicted).statistic if said_apart else 0.0
+    return float(0.5 + tau * np.sqrt(said_apart / apart) / 2)
 
 
 def concordance_replicates(values: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -82,6 +105,11 @@ def quadratic_kappa(targets: np.ndarray, predicted: np.ndarray, weights: np.ndar
     # Sums of whole numbers, so that the comparison is exact.
     several = count * square_true > sum_true**2
     return 1 - np.divide(apart, expected, out=np.full(apart.shape, np.nan), where=several)
+
+
+def _pairs(count: np.ndarray | int) -> np.ndarray:
+    """Pairs among so many."""
+    return np.asarray(count, dtype=np.float64) * (np.asarray(count) - 1) / 2
 
 
 def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:

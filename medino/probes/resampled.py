@@ -61,7 +61,7 @@ def label_f1(member: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> 
         found = weights[:, of_label] @ said[:, of_label].T.astype(np.float64)
         every = weights @ said.T.astype(np.float64)
         present += true > 0
-        area += np.where(true > 0, 2 * found / np.maximum(true + every, 1), 0)
+        area += 2 * found / np.maximum(true + every, 1)
     return np.divide(area, present, out=np.full(area.shape, np.nan), where=present > 0)
 
 

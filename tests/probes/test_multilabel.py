@@ -186,11 +186,11 @@ def test_labels_of_too_few_patients_are_left_out_only_when_told_so(labelled: Man
 
 
 def test_resamples_that_lack_a_label_are_counted(labelled: Manifest, table: FeatureTable) -> None:
-    tested = labelled.column("split") == "test"
-    owners = labelled.column("patient")
-    few = sorted(set(owners[tested]))[:5]
-    manifest = labelled.select([not test or owner in few for test, owner in zip(tested, owners, strict=True)])
-    kept = np.isin(labelled.column("sample_id"), manifest.column("sample_id"))
+    """Five test patients; one label is common, so that all of a resample may have it."""
+    common = ["|".join(sorted(own ^ {"nodule"})) or "|" for own in label_sets(labelled.column("label"), "|")]
+    tested, owners = labelled.column("split") == "test", labelled.column("patient")
+    kept = ~tested | np.isin(owners.astype(str), sorted(set(owners[tested]))[:5])
+    manifest = labelled.with_column("label", common).select(kept)
     table = dataclasses.replace(
         table,
         sample_ids=table.sample_ids[kept],
@@ -199,13 +199,17 @@ def test_resamples_that_lack_a_label_are_counted(labelled: Manifest, table: Feat
     )
     sets = label_sets(manifest.column("label")[manifest.column("split") == "test"][::2], "|")
     member = np.array([[label in own for label in LABELS] for own in sets])
-    assert (member.any(axis=0) & ~member.all(axis=0)).all()
-    counts = patient_counts(5, STUDY.replicates, STUDY.seed) > 0
-    lacking = sum(bool((~member[row].any(axis=0) | member[row].all(axis=0)).any()) for row in counts)
-    without_any = sum(bool((~member[row].any(axis=0) | member[row].all(axis=0)).all()) for row in counts)
+    drawn = [member[row > 0] for row in patient_counts(5, STUDY.replicates, STUDY.seed)]
+    nobody, everybody = (np.array([how(rows, axis=0) for rows in drawn]) for how in (_none, np.all))
+    assert (everybody.any(axis=1) & ~nobody.any(axis=1)).any()
+    lacking, without_any = (nobody | everybody).any(axis=1).sum(), (nobody | everybody).all(axis=1).sum()
     row = summaries(STUDY.run({"start": table}, manifest), metric="auroc", shots=4, probe="knn")[0]
     assert lacking > without_any
     assert (row.replicates, row.replicates_lacking_class) == (60 - without_any, lacking - without_any)
+
+
+def _none(rows: np.ndarray, axis: int) -> np.ndarray:
+    return ~rows.any(axis=axis)
 
 
 @pytest.mark.parametrize(

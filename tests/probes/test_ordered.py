@@ -6,7 +6,7 @@ from scipy.stats import kendalltau, somersd
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_score
 
 from medino.probes.bootstrap import patient_counts
-from medino.probes.ordered import absolute_error_replicates, concordance_replicates, quadratic_kappa
+from medino.probes.ordered import absolute_error_replicates, concordance, concordance_replicates, quadratic_kappa
 
 
 def _problem(levels: int | None, units: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -42,6 +42,15 @@ def test_concordance_is_somers_d(levels: int | None) -> None:
     for replicate, drawn in enumerate(_drawn(weights)):
         peers = [(somersd(values[drawn], row[drawn]).statistic + 1) / 2 for row in predicted]
         assert found[replicate] == pytest.approx(np.mean(peers), rel=1e-6)
+
+
+@pytest.mark.parametrize("levels", [2, 5, None])
+def test_concordance_of_one_episode_is_that_of_all_pairs(levels: int | None) -> None:
+    values, predicted, _ = _problem(levels)
+    once = np.ones((1, len(values)), dtype=np.float32)
+    for row in (*predicted, np.zeros_like(values), values, -values):
+        assert concordance(values, row) == pytest.approx(concordance_replicates(values, row[None], once)[0], rel=1e-6)
+    assert np.isnan(concordance(np.ones(5), np.arange(5.0)))
 
 
 def test_without_ties_concordance_is_kendalls_tau() -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
 from medino.core import InputError
 from medino.data import Manifest
-from medino.features import FeatureTable
+from medino.features import PIXELS, FeatureTable
 from medino.probes import FewShotStudy, differences, of_kind, patient_counts, summaries
 from medino.probes.continuous import draw_spread
 from medino.probes.ridge import PENALTIES
@@ -206,3 +206,14 @@ def test_an_order_has_to_name_the_classes_that_there_are(make_manifest) -> None:
         dataclasses.replace(ORDINAL, order=ORDER[:2]).check(manifest)
     with pytest.raises(InputError, match="no unit of blobs in train or test has the class 'class 3' of the order"):
         dataclasses.replace(ORDINAL, order=(*ORDER, "class 3")).check(manifest)
+
+
+@pytest.mark.parametrize("target", ["multilabel", "continuous"])
+def test_no_network_is_trained_for_labels_and_numbers(target: str, aged: Manifest, table: FeatureTable) -> None:
+    pixels = np.zeros((216, 3 * 64), dtype=np.float32)
+    images = dataclasses.replace(table, blocks={PIXELS: pixels}, facts={"size": 8})
+    manifest = aged if target == "continuous" else aged.with_column("label", ["mass", "|", "nodule"] * 72)
+    images = dataclasses.replace(images, manifest=manifest.fingerprint)
+    study = FewShotStudy(shots=(1,), episodes=2, replicates=10, target=target)
+    with pytest.raises(InputError, match=f"'cnn' is images, .* for one class a unit, not for a {target} target"):
+        study.run({"cnn": images}, manifest)
