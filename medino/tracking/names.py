@@ -9,6 +9,11 @@ _PROBES = {
     "nearest_mean": "nearest class mean",
     "knn": "nearest neighbours",
     "logistic": "logistic regression",
+    "nearest_mean_max": "nearest class mean of the images' maximum",
+    "knn_max": "nearest neighbours by the images' maximum",
+    "logistic_max": "logistic regression on the images' maximum",
+    "abmil": "attention over images (ABMIL)",
+    "attentive": "attention over patch tokens",
     "linear_grid": "grid of linear heads",
     "ridge": "ridge regression",
     "end_to_end": "trained end to end",
@@ -40,6 +45,7 @@ _FEATURES = {
     "mean_patch": "mean patch token",
     "class_and_mean_patch": "class and mean patch token",
     "last_four": "class tokens of the last four blocks",
+    "last_four_and_mean_patch": "class tokens of the last four blocks and mean patch token",
 }
 
 
