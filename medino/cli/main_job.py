@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
+from medino.cli.case_sheet import write_case_sheet
 from medino.cli.cohort import Source, has_labels, has_masks, make_cohort, mask_classes
 from medino.cli.contact_sheet import write_contact_sheet
 from medino.cli.pipeline import Stages, labelled_rows
@@ -93,6 +94,8 @@ def main_job(output: str | Path, source: Source, plan: Plan) -> None:
     if tables:
         evidence = merge_evidence(tables)
         write_evidence(run.evidence, evidence)
+        if plan.overlays:
+            write_case_sheet(evidence, job.stages.manifest, run.case_sheet, Workers(max(plan.num_workers, 1)))
     report = report_runs([run])
     for line in headline(evidence).lines() if tables else ():
         print(line)

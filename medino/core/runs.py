@@ -78,6 +78,11 @@ class RunFolder:
         return self.figures / "contact_sheet.png"
 
     @property
+    def case_sheet(self) -> Path:
+        """The worst, the middle and the best test images of the few-shot study, where images were asked for."""
+        return self.figures / "cases.png"
+
+    @property
     def report(self) -> Path:
         """The self-contained HTML report."""
         return self.path / "report.html"

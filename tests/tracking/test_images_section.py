@@ -12,7 +12,7 @@ from medino.tracking.sections import images_section
 def test_the_last_maps_and_all_overlays_are_shown_inside_the_page(tmp_path: Path) -> None:
     names = [
         "figures/patch_maps_000010.png",
-        "figures/cases_phantom.png",
+        "figures/cases.png",
         "figures/patch_maps_000020.png",
         "segmentation/adapted/figures/overlay-1-worst-ab.png",
     ]

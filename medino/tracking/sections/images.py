@@ -16,7 +16,7 @@ CASES = (
 
 def images_section(run: RunFolder) -> Section | None:
     """The pictures in the run's folder and in those of its segmentations; None where none was asked for."""
-    cases = sorted(run.figures.glob("cases_*.png"))
+    cases = [run.case_sheet] if run.case_sheet.exists() else []
     maps = sorted(run.figures.glob("patch_maps_*.png"))
     overlays = sorted(
         path for folder in (run.path, run.path / "segmentation") for path in folder.rglob("overlay-*.png")
