@@ -1,5 +1,6 @@
 """Which grey window shows what: presets by modality and body part, and windows by an image's own percentiles."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +85,8 @@ GREY_CHANNELS = ("percentile", "dark", "bright")
 
 _SEEN = 2**18
 
-_LEVELS = 2**16
-"""Whole numbers over a range of up to this many, as 16 bits have, are counted and not sorted."""
+_SAMPLED, _MARGIN = 1024, 8
+"""How many values are sorted to find out where a percentile lies, and how many of them lie surely beyond it."""
 
 
 def ct_body_part(code: str | None) -> BodyPart:
@@ -110,37 +111,46 @@ def percentile_window(pixels: Pixels, low: float, high: float) -> Window:
     # Every n-th value of a large image is enough for a percentile, and sorting all takes longer than decoding them.
     seen = values[:: max(1, values.numel() // _SEEN)].numpy()
     smallest = float(seen.min())
-    foreground = seen[seen > smallest]
-    if len(foreground) == 0:
+    left_out = int(np.count_nonzero(seen == smallest))
+    if left_out == len(seen):
         return Window(smallest, 0.0)
-    limit = noise_limit(foreground) if pixels.modality == "MR" else None
-    if limit is not None:
-        foreground = foreground[foreground > limit]
-    start, end = _percentiles(foreground, low, high)
+    if pixels.modality == "MR":
+        limit = noise_limit(seen[seen > smallest])
+        if limit is not None:
+            seen, left_out = seen[seen > limit], 0
+    start, end = _percentiles(seen, low, high, left_out)
     return Window.between(start if end > start else smallest, end)
 
 
-def _percentiles(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """`np.percentile` at two places; of whole numbers five times faster, by how often each occurs."""
-    smallest = float(values.min())
-    levels = _levels(values, smallest)
-    if levels is None:
-        start, end = np.percentile(values, (low, high))
+def _percentiles(values: np.ndarray, low: float, high: float, left_out: int) -> tuple[float, float]:
+    """`np.percentile` at two places, of all values but so many of the smallest."""
+    ranks = left_out + (len(values) - left_out - 1) * np.array((low, high)) / 100
+    # An odd step, so that not all are of one column.
+    sample = np.sort(values[:: len(values) // _SAMPLED | 1])
+    start, end = (_value_of_rank(values, sample, float(rank)) for rank in ranks)
+    return start, end
+
+
+def _value_of_rank(values: np.ndarray, sample: np.ndarray, rank: float) -> float:
+    """The value that so many others are smaller than; between two values, on the line.
+
+    Only those values are put in order that lie beyond one of a few sampled ones: near the ends that takes a third of
+    the time of a histogram, whatever the numbers are.
+    """
+    first = math.floor(rank)
+    needed = [first, min(first + 1, len(values) - 1)]
+    place = rank / len(values) * len(sample)
+    if place < len(sample) / 2:
+        tail = values[values <= sample[min(int(1.5 * place) + _MARGIN, len(sample) - 1)]]
+        before = 0
     else:
-        up_to = np.cumsum(np.bincount(levels))
-        ranks = (len(values) - 1) * np.array((low, high)) / 100
-        first, second = (np.searchsorted(up_to, whole, side="right") for whole in (np.floor(ranks), np.ceil(ranks)))
-        start, end = smallest + first + (second - first) * (ranks - np.floor(ranks))
-    return float(start), float(end)
-
-
-def _levels(values: np.ndarray, smallest: float) -> np.ndarray | None:
-    """How far values lie above the smallest; None where these are no whole numbers below `_LEVELS`."""
-    if not float(values.max()) - smallest < _LEVELS:
-        return None
-    above = values - values.dtype.type(smallest)
-    levels = above.astype(np.int64)
-    return levels if np.array_equal(levels, above) else None
+        tail = values[values >= sample[max(int(len(sample) - 1.5 * (len(sample) - place)) - _MARGIN, 0)]]
+        before = len(values) - len(tail)
+    if not before <= needed[0] <= needed[1] < before + len(tail):
+        tail, before = values, 0
+    places = [each - before for each in needed]
+    lower, upper = np.partition(tail, places)[places].tolist()
+    return lower + (upper - lower) * (rank - first)
 
 
 def valid_values(pixels: Pixels) -> torch.Tensor:

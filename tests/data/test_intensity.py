@@ -97,11 +97,24 @@ def test_percentiles_of_a_large_image_are_near_those_of_all_its_values() -> None
 
 @pytest.mark.parametrize("scale", [1.0, 0.37, 100000.0])
 def test_percentiles_of_whole_numbers_are_those_of_any(scale: float) -> None:
-    """Counted where the numbers are whole and of 16 bits, sorted where they are fractions or too far apart."""
     values = scale * np.random.default_rng(0).integers(-1000, 3000, (1, 31, 33)).astype(np.float32)
     expected = np.percentile(values[values > values.min()].astype(np.float64), (0.5, 70.0))
     window = percentile_window(Pixels(torch.from_numpy(values), HU), 0.5, 70.0)
     np.testing.assert_allclose((window.low, window.high), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("levels", [2, 40, 60000])
+def test_percentiles_are_exact_where_values_repeat_and_most_are_background(background: float, levels: int) -> None:
+    generator = np.random.default_rng(levels)
+    values = generator.integers(1, levels + 1, (1, 200, 300)).astype(np.float32)
+    values[generator.random(values.shape) < background] = -5
+    values[0, 0, 0] = -5
+    for places in ((0.5, 99.5), (0, 100), (3, 60), (49.9, 50.2)):
+        expected = np.percentile(values[values > -5].astype(np.float64), places)
+        window = percentile_window(Pixels(torch.from_numpy(values), HU), *places)
+        if expected[0] < expected[1]:
+            np.testing.assert_allclose((window.low, window.high), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("window", ["auto", "percentile", "dark", "full", "soft_tissue"])
