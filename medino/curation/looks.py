@@ -107,7 +107,7 @@ def look_at(task: tuple[Source, Sample]) -> Look | str:
     except UnreadableImageError as error:
         return str(error)
     digest = hashlib.blake2b(repr(tuple(pixels.values.shape)).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels.values.numpy()).tobytes())
+    digest.update(np.ascontiguousarray(pixels.values.float().numpy()).tobytes())
     values = valid_values(pixels).numpy()
     low, high = (float(value) for value in np.percentile(values, TAILS))
     span = pixels.full_range[1] - pixels.full_range[0]

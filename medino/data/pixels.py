@@ -49,9 +49,9 @@ class Pixels:
 
     Attributes:
         values: (C, H, W) float32 in physical units: HU for CT, Gy for a dose, stored units after the modality
-            transformation elsewhere, code values for colour. C is 1 or 3. MONOCHROME1 is not inverted here: see
-            `inverted`. What is not valid is filled with the valid value that is shown darkest, so that it adds no
-            structure of its own.
+            transformation elsewhere, code values for colour. C is 1 or 3. Colours of 8 bits may be uint8, as they lie
+            in their file. MONOCHROME1 is not inverted here: see `inverted`. What is not valid is filled with the valid
+            value that is shown darkest, so that it adds no structure of its own.
         full_range: lowest and highest value that the stored bits can express, in the units of `values`.
         spacing: distance between rows and between columns, mm; None where the format does not say.
         valid: (H, W) bool, False where the file marks a pixel as padding; None where all of the image is valid.

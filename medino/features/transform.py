@@ -71,7 +71,8 @@ class EvaluationTransform:
     def __call__(self, pixels: Pixels) -> torch.Tensor:
         """An image (3, size, size) float32, normalised."""
         windows = self.intensity.choose(pixels)
-        resized = dataclasses.replace(pixels, values=self._resize(pixels.values, "bicubic"), box=None, valid=None)
+        values = self._resize(pixels.values.float(), "bicubic")
+        resized = dataclasses.replace(pixels, values=values, box=None, valid=None)
         image = self._pad(self.intensity.apply(resized, windows))
         return (image - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
 

@@ -27,7 +27,7 @@ from medino.views.photometry import (
     solarise_,
     to_greyscale_,
 )
-from medino.views.resample import pack_colours, resize_colours, resize_crops, resize_packed, unpack_colours
+from medino.views.resample import interleaved, resize_colour, resize_colours, resize_crops
 from medino.views.stain import StainJitter, draw_stain_jitter, jitter_stains, merge_stains, separate_stains
 
 __all__ = [
@@ -64,20 +64,19 @@ __all__ = [
     "draw_window_jitter",
     "gaussian_blur",
     "grey_of",
+    "interleaved",
     "jitter_stains",
     "jitter_window",
     "lay",
     "lay_views",
     "look_through",
     "merge_stains",
-    "pack_colours",
+    "resize_colour",
     "resize_colours",
     "resize_crop",
     "resize_crops",
-    "resize_packed",
     "separate_stains",
     "solarise_",
     "source_of",
     "to_greyscale_",
-    "unpack_colours",
 ]

@@ -1,18 +1,22 @@
 """Gaussian blur: a separable kernel of nine, mirrored at the border."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from medino.views.resample import transpose_into, transposed, weighted_rows
+from medino.views.resample import transposed, weighted_rows
 
 KERNEL_RADIUS = 4
 """The kernel has 2 x 4 + 1 = 9 taps (RECIPE: "kernel 9")."""
 
 BLUR_SIGMAS = (0.1, 2.0)
 """Lowest and highest standard deviation, in pixels (RECIPE: "sigma .1..2")."""
+
+OFFSETS = tuple(range(-KERNEL_RADIUS, KERNEL_RADIUS + 1))
+"""Where the taps lie, in pixels from the middle."""
 
 SMALLEST_BLURRED_SIDE = KERNEL_RADIUS + 1
 """A mirrored border of `KERNEL_RADIUS` pixels needs at least one pixel more than that."""
@@ -33,43 +37,55 @@ def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor
     Returns:
         (n, C, H, W).
     """
-    return blur_(images.clone(), dict(enumerate(sigmas)))
+    channels = images.shape[1]
+    planes = images.clone().flatten(0, 1)
+    blur_planes_(planes, {place: sigmas[place // channels] for place in range(len(planes))})
+    return planes.view_as(images)
 
 
-def blur_(images: torch.Tensor, sigmas: Mapping[int, float]) -> torch.Tensor:
-    """`gaussian_blur` of some images, in place.
+def blur_planes_(planes: torch.Tensor, sigmas: Mapping[int, float]) -> None:
+    """Blur some of the planes (P, H, W) in place.
 
     Args:
-        images: (n, C, H, W) float32.
-        sigmas: standard deviations, in pixels, by the places of the images that are blurred.
+        planes: contiguous float32.
+        sigmas: standard deviations, in pixels, by the places of the planes that are blurred.
     """
     if not sigmas:
-        return images
-    sigma = torch.tensor(list(sigmas.values()), dtype=torch.float32)[:, None]
-    kernels = torch.softmax(-0.5 * (_offsets() / sigma) ** 2, dim=1).to(images.device)
-    chosen = images.index_select(0, torch.tensor(list(sigmas), device=images.device))
-    turned = _blurred_rows(transposed(_blurred_rows(chosen, kernels)), kernels)
-    for place, blurred in zip(sigmas, turned, strict=True):
-        transpose_into(images[place], blurred)
-    return images
+        return
+    _, height, width = planes.shape
+    places, device = list(sigmas), planes.device
+    different = {sigma: _kernel(sigma) for sigma in set(sigmas.values())}
+    kernels = torch.tensor([different[sigma] for sigma in sigmas.values()], device=device)
+    down = _blurred_rows(planes, torch.tensor(places, dtype=torch.int32, device=device), kernels)
+    turned = transposed(down.view(-1, height, width))
+    everywhere = torch.arange(len(places), dtype=torch.int32, device=device)
+    across = _blurred_rows(turned, everywhere, kernels).view(-1, width, height)
+    if device.type == "cpu":
+        results = planes.numpy()
+        for place, plane in zip(places, across.numpy(), strict=True):
+            np.copyto(results[place], plane.T)
+    else:
+        planes.index_copy_(0, torch.tensor(places, device=device), across.mT)
 
 
-def _blurred_rows(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
-    """Blur n images (n, C, H, W) along the rows' axis, each by its kernel (n, 9)."""
-    n, channels, height, width = images.shape
-    weights = kernels[:, None].expand(n, channels * height, -1).reshape(-1, kernels.shape[1])
-    index = _neighbours(n * channels, height, images.device)
-    return weighted_rows(images.view(-1, width), index, weights).view(images.shape)
+def _kernel(sigma: float) -> list[float]:
+    """The nine weights."""
+    side = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(1, KERNEL_RADIUS + 1)]
+    total = 1 + 2 * sum(side)
+    return [weight / total for weight in (*side[::-1], 1, *side)]
+
+
+def _blurred_rows(planes: torch.Tensor, places: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Blur some planes (P, H, W) along the rows' axis, each by its kernel (R, 9): (R * H, W)."""
+    height = planes.shape[1]
+    index = _neighbours(height, planes.device) + (places * height)[:, None, None]
+    weights = kernels[:, None].expand(-1, height, -1)
+    return weighted_rows(planes.flatten(0, 1), index.flatten(0, 1), weights.reshape(-1, kernels.shape[1]))
 
 
 @lru_cache(maxsize=32)
-def _neighbours(planes: int, height: int, device: torch.device) -> torch.Tensor:
-    """For each row of each plane the nine rows around it, mirrored at the ends: (planes * height, 9) int32."""
-    rows = torch.arange(height)[:, None] + _offsets()
+def _neighbours(height: int, device: torch.device) -> torch.Tensor:
+    """For each row of a plane the nine rows around it, mirrored at the ends: (height, 9) int32."""
+    rows = torch.arange(height)[:, None] + torch.tensor(OFFSETS)
     inside = (height - 1) - ((height - 1) - rows.abs()).abs()
-    return (torch.arange(planes)[:, None, None] * height + inside).flatten(0, 1).to(device, torch.int32)
-
-
-@lru_cache(maxsize=1)
-def _offsets() -> torch.Tensor:
-    return torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1)
+    return inside.to(device, torch.int32)

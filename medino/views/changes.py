@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from medino.views import resample
-from medino.views.blur import blur_
+from medino.views.blur import blur_planes_
 from medino.views.geometry import lay
 from medino.views.grey import Noise, add_noises_, adjust_gamma_
 from medino.views.photometry import OPERATIONS, ColourJitter, amount_of, solarise_, to_greyscale_
@@ -53,22 +52,28 @@ def lay_views(views: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor:
 
 
 def change_views(views: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor:
-    """Do to n views (n, C, S, S) in [0, 1] all but laying them.
+    """Do to n views (n, C, S, S) in [0, 1] all but laying them, each operation to all views that it was drawn for.
 
     Returns:
         (n, C, S, S) in [0, 1]; `views` is used up.
     """
-    stains = _drawn(changes, "stain")
-    if stains and views.shape[1] == 1:
-        views = views.repeat(1, 3, 1, 1)
-    _together(views, stains, jitter_stains)
+    views = stainable(views, changes)
+    _together(views, _drawn(changes, "stain"), jitter_stains)
     _jitter_colours(views, _drawn(changes, "jitter"))
     _each(views, _drawn(changes, "gamma"), adjust_gamma_)
-    _each(views, _drawn(changes, "greyscale"), lambda some, _: to_greyscale_(some))
-    blur_(views, _drawn(changes, "sigma"))
-    _each(views, _drawn(changes, "solarise"), lambda some, _: solarise_(some))
+    _together(views, _drawn(changes, "greyscale"), lambda some, _: to_greyscale_(some))
+    channels = views.shape[1]
+    sigmas = _drawn(changes, "sigma")
+    blur_planes_(views.flatten(0, 1), {channels * i + c: sigma for i, sigma in sigmas.items() for c in range(channels)})
+    _together(views, _drawn(changes, "solarise"), lambda some, _: solarise_(some))
     _together(views, _drawn(changes, "noise"), add_noises_)
     return views
+
+
+def stainable(views: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor:
+    """Views (n, C, S, S) with three channels where stains are to be jittered."""
+    is_stained = views.shape[1] == 1 and any(change.stain is not None for change in changes)
+    return views.repeat(1, 3, 1, 1) if is_stained else views
 
 
 def _drawn(changes: Sequence[Change], name: str) -> dict[int, Any]:
@@ -79,12 +84,6 @@ def _drawn(changes: Sequence[Change], name: str) -> dict[int, Any]:
 
 def _jitter_colours(views: torch.Tensor, jitters: Mapping[int, ColourJitter]) -> None:
     """The colour jitters, each in its own order: at each turn, the views whose turn it is for an operation."""
-    if resample.one_by_one(views.device):
-        for place, jitter in jitters.items():
-            view = views[place]
-            for number in jitter.order:
-                OPERATIONS[number](view, jitter.amounts[number])
-        return
     for turn in range(max((len(jitter.order) for jitter in jitters.values()), default=0)):
         steps: dict[int, dict[int, float]] = {}
         for place, jitter in jitters.items():
@@ -113,15 +112,5 @@ def _together(
 def _each(
     views: torch.Tensor, drawn: Mapping[int, Any], operation: Callable[[torch.Tensor, Any], torch.Tensor]
 ) -> None:
-    """Do an operation that works in place to some of the views.
-
-    Args:
-        views: (n, C, S, S).
-        drawn: the amount, by the places of the views.
-        operation: takes views and an amount, or one for each.
-    """
-    if resample.one_by_one(views.device):
-        for place, amount in drawn.items():
-            operation(views[place], amount)
-    else:
-        _together(views, drawn, lambda some, amounts: operation(some, amount_of(amounts, some.device)))
+    """Do an operation that works in place to some of the views, with an amount for each."""
+    _together(views, drawn, lambda some, amounts: operation(some, amount_of(amounts, some.device)))

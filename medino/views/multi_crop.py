@@ -13,11 +13,12 @@ from medino.data import Pixels, Window
 from medino.data.intensity import Intensity
 from medino.views import resample
 from medino.views.blur import SMALLEST_BLURRED_SIDE
-from medino.views.changes import Change, change_views, lay_views
-from medino.views.geometry import Crop, draw_crop
+from medino.views.changes import Change, change_views, lay_views, stainable
+from medino.views.geometry import Crop, draw_crop, lay
 from medino.views.grey import look_through
 from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Kind, Place
-from medino.views.resample import pack_colours, resize_crops, resize_packed
+from medino.views.resample import interleaved, resize_colour, resize_colours, resize_crops
+from medino.views.tone import Tone, change_tones, normalised
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -125,7 +126,7 @@ class MultiCrop:
         self.local_size = local_size
         # (x - mean) / std as a product and a sum, which is one pass over the pixels.
         self.factors = tuple(1 / deviation for deviation in std)
-        self.offsets = tuple(torch.tensor(-middle / deviation) for middle, deviation in zip(mean, std, strict=True))
+        self.offsets = tuple(-middle / deviation for middle, deviation in zip(mean, std, strict=True))
 
     def __call__(self, pixels: Pixels, generator: np.random.Generator) -> Views:
         """Make the views of one image; crops are taken inside its valid box and enlarged where it is small.
@@ -160,7 +161,7 @@ class MultiCrop:
         crops, windows, changes = [], [], []
         for place, scale in self.places:
             crops.append(draw_crop(height, width, scale, generator))
-            windows.append(() if _is_packed(pixels) else self.kind.windows(chosen, generator))
+            windows.append(() if _is_of_8_bits(pixels) else self.kind.windows(chosen, generator))
             changes.append(self.kind.draw(place, generator))
         return ViewDraws(tuple(crops), tuple(windows), tuple(changes), pixels.inverted)
 
@@ -181,58 +182,75 @@ class MultiCrop:
     ) -> torch.Tensor:
         """Some views of each image, (n * b, 3, size, size)."""
         count, device = len(self.places[some]), sources[0].device
-        groups = _groups(sources) if count else []
-        if len(groups) == 1:
-            return self._normalised(self._changed(sources, draws, some, size)).flatten(0, 1)
+        if not count:
+            return torch.empty(0, 3, size, size, device=device)
+        if resample.one_by_one(device):
+            each = [self._toned(source, drawn, some, size) for source, drawn in zip(sources, draws, strict=True)]
+            # Without a copy where there is one image: new memory costs as much as an operation.
+            return each[0] if len(each) == 1 else torch.stack(each, dim=1).flatten(0, 1)
         views = torch.empty(count, len(sources), 3, size, size, device=device)
-        for places in groups:
+        for places in _groups(sources):
             changed = self._changed([sources[i] for i in places], [draws[i] for i in places], some, size)
             views[:, places] = self._normalised(changed)
         return views.flatten(0, 1)
+
+    def _toned(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
+        """Some views of one image on a CPU, (n, 3, size, size)."""
+        crops, changes = draws.crops[some], draws.changes[some]
+        if source.dtype == torch.uint8:
+            views = torch.empty(len(crops), 3, size, size)
+            for view, crop, change in zip(views, crops, changes, strict=True):
+                view.copy_(lay(resize_colour(source, crop, size), change.flip, change.turns))
+            tones = [Tone(view, 1 / 255) for view in views]
+        else:
+            views = stainable(self._shown(source, draws, some, size), changes)
+            tones = [Tone(view) for view in views]
+        change_tones(views, tones, changes)
+        return normalised(views, tones, self.factors, self.offsets)
 
     def _changed(
         self, sources: Sequence[torch.Tensor], draws: Sequence[ViewDraws], some: slice, size: int
     ) -> torch.Tensor:
         """Some views of k images with as many channels each: (n, k, 1 or 3, size, size) in [0, 1]."""
         shown = [self._shown(source, drawn, some, size) for source, drawn in zip(sources, draws, strict=True)]
-        # Without a copy where there is one image: new memory costs as much as an operation.
-        views = shown[0][:, None] if len(shown) == 1 else torch.stack(shown, dim=1)
+        views = torch.stack(shown, dim=1)
         changes = [change for crop in zip(*(drawn.changes[some] for drawn in draws), strict=True) for change in crop]
         return change_views(views.flatten(0, 1), changes).unflatten(0, views.shape[:2])
 
     def _shown(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
         """Some views of an image, resized, windowed and laid: (n, 1 or 3, size, size) in [0, 1]."""
         crops, changes = draws.crops[some], draws.changes[some]
-        if source.ndim == 2:
-            return lay_views(resize_packed(source, crops, size), changes).float().mul_(1 / 255)
+        if source.dtype == torch.uint8:
+            return lay_views(resize_colours(source, crops, size), changes).float().mul_(1 / 255)
         resized = resize_crops(source.float(), crops, size)
         windows, inverted = draws.windows[some], [draws.inverted] * len(crops)
         return lay_views(look_through(resized, windows, inverted, self.intensity), changes)
 
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
-        """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation, (n, k, 3, S, S); uses `views` up."""
-        result = views if views.shape[2] == 3 else views.new_empty(*views.shape[:2], 3, *views.shape[3:])
-        for channel, (offset, factor) in enumerate(zip(self.offsets, self.factors, strict=True)):
-            torch.add(offset, views[:, :, channel % views.shape[2]], alpha=factor, out=result[:, :, channel])
-        return result
+        """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation, (n, k, 3, S, S)."""
+        shape = (*views.shape[:2], 3, *views.shape[3:])
+        factors, offsets = (
+            torch.tensor(numbers, device=views.device)[:, None, None] for numbers in (self.factors, self.offsets)
+        )
+        return torch.addcmul(offsets, views.expand(shape), factors)
 
 
 def source_of(pixels: Pixels) -> torch.Tensor:
     """What the views of an image are made from: its valid box.
 
     Returns:
-        (H, W) int32, packed (`pack_colours`), for colours of 8 bits; (C, H, W) as it is for others.
+        (H, W, 3) uint8 (`interleaved`) for colours of 8 bits; (C, H, W) as it is for others.
     """
     top, left, bottom, right = _valid_box(pixels)
     values = pixels.values[:, top:bottom, left:right]
-    return pack_colours(values) if _is_packed(pixels) else values
+    return interleaved(values) if _is_of_8_bits(pixels) else values
 
 
 def _valid_box(pixels: Pixels) -> tuple[int, int, int, int]:
     return pixels.box or (0, 0, *pixels.values.shape[-2:])
 
 
-def _is_packed(pixels: Pixels) -> bool:
+def _is_of_8_bits(pixels: Pixels) -> bool:
     return pixels.colour and pixels.full_range == COLOUR_RANGE
 
 
@@ -252,7 +270,5 @@ def _groups(sources: Sequence[torch.Tensor]) -> list[list[int]]:
 
     Those of all images that have as many channels, since until the end grey images have one.
     """
-    if resample.one_by_one(sources[0].device):
-        return [[place] for place in range(len(sources))]
-    channels = [3 if source.ndim == 2 else source.shape[0] for source in sources]
+    channels = [3 if source.dtype == torch.uint8 else source.shape[0] for source in sources]
     return [[place for place, each in enumerate(channels) if each == number] for number in sorted(set(channels))]

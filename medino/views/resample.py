@@ -13,9 +13,6 @@ import torch.nn.functional as F
 
 from medino.views.geometry import Crop
 
-COLOUR_SHIFTS = (1, 256, 65536)
-"""What red, green and blue of 8 bits are multiplied by where they share a number of 32 bits."""
-
 LARGE_SIDE = 128
 """From this side on a crop takes longer than its calls: two of 224 pixels are faster one by one, eight of 98 not."""
 
@@ -65,26 +62,30 @@ def cubic_taps(lengths: Sequence[int], size: int, device: torch.device) -> tuple
         device: where the result lies.
 
     Returns:
-        (n, size, T) int64 and (n, size, T) float32; places that are not needed have weight 0.
+        (n, size, T) int32 and (n, size, T) float32; places that are not needed have weight 0.
     """
-    length = torch.tensor(lengths, dtype=torch.float32, device=device)[:, None]
-    scale = length / size
-    stretch = scale.clamp_min(1)
-    center = torch.arange(0.5, size, device=device) * scale
-    first = (center - 2 * stretch + 0.5).floor_().clamp_min_(0)
+    # By NumPy, whose calls cost less than torch's: these are many, and of few numbers.
+    length = np.array(lengths, np.float32)[:, None]
+    scale = length / np.float32(size)
+    stretch = np.maximum(scale, 1)
+    center = np.arange(0.5, size, dtype=np.float32) * scale
+    first = np.maximum(np.floor(center - 2 * stretch + np.float32(0.5)), 0)
     taps = int(4 * max(*lengths, size) / size) + 2
     # The taps come first here, since loops over a last axis of ten are slow.
-    places = first + torch.arange(taps, dtype=torch.float32, device=device)[:, None, None]
-    last = (length - 1).expand_as(first).contiguous()
-    far = (places + (0.5 - center)).abs_().mul_((1 / stretch).expand_as(first).contiguous())
+    places = first + np.arange(taps, dtype=np.float32)[:, None, None]
+    last = length - 1
+    far = np.abs(places + (np.float32(0.5) - center))
+    far /= stretch
     # Beyond the crop as good as out of reach.
-    far.add_((places - last).clamp_min_(0), alpha=2)
+    far += 2 * np.maximum(places - last, 0)
     # The cubic's two pieces without a branch, from where each begins: u^2 (u - 1) / 2 + v^2 (1 - 2 v).
-    u = (2 - far).clamp_min_(0)
-    v = (u - 1).clamp_min_(0)
-    weights = (u / 2).sub_(0.5).mul_(u).mul_(u).add_((1 - 2 * v).mul_(v).mul_(v))
-    weights /= weights.sum(0)
-    return torch.minimum(places, last).int().permute(1, 2, 0).contiguous(), weights.permute(1, 2, 0).contiguous()
+    u = np.maximum(2 - far, 0)
+    v = np.maximum(u - 1, 0)
+    weights = (u - 1) / 2 * u * u + (1 - 2 * v) * v * v
+    weights /= weights.sum(axis=0)
+    index = np.minimum(places, last).astype(np.int32)
+    index, weights = (np.ascontiguousarray(np.moveaxis(each, 0, 2)) for each in (index, weights))
+    return torch.from_numpy(index).to(device), torch.from_numpy(weights).to(device)
 
 
 def resize_crops(image: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
@@ -159,57 +160,45 @@ def _of_planes(
     return (index[:, None] + offsets[..., None, None]).flatten(0, 2), spread.flatten(0, 2)
 
 
-def pack_colours(image: torch.Tensor) -> torch.Tensor:
-    """Red, green and blue of 8 bits as one number a pixel, which is resized and turned as a whole.
+def interleaved(image: torch.Tensor) -> torch.Tensor:
+    """Colours of 8 bits as they are resized: the three of a pixel side by side, as files have them.
 
     Args:
-        image: (3, H, W) float32 in 0 .. 255; rounded to whole numbers.
+        image: (3, H, W), uint8, or float32 in 0 .. 255, which is rounded.
 
     Returns:
-        (H, W) int32.
+        (H, W, 3) uint8, the image's own memory where that is laid out so.
     """
-    # Rounded first: what a fraction of green is would else be red. Plane by plane, which stays in the cache.
-    packed = image[0].round()
-    whole = torch.empty_like(packed)
-    for channel, shift in zip(image[1:], COLOUR_SHIFTS[1:], strict=True):
-        packed.add_(torch.round(channel, out=whole), alpha=shift)
-    return packed.to(torch.int32)
+    colours = image.permute(1, 2, 0)
+    if image.dtype == torch.uint8:
+        side_by_side = colours.stride()[1:] == (3, 1)
+        return colours if side_by_side else colours.contiguous()
+    result = torch.empty(colours.shape, dtype=torch.uint8)
+    return result.copy_(colours.round())
 
 
-def unpack_colours(packed: torch.Tensor) -> torch.Tensor:
-    """Packed colours (H, W) int32 as (3, H, W) float32 in [0, 1]."""
-    result = torch.empty(3, *packed.shape, dtype=torch.float32, device=packed.device)
-    for channel, shift in enumerate(COLOUR_SHIFTS):
-        torch.mul(packed & (255 * shift), 1 / (255 * shift), out=result[channel])
-    return result
+def resize_colours(image: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
+    """`resize_crops` of interleaved colours, rounded to 8 bits.
 
-
-def resize_packed(packed: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
-    """`resize_crops` of packed colours, rounded to 8 bits.
-
-    On a CPU in whole numbers, by torch's vectorised resizing of four interleaved channels of 8 bits.
+    On a CPU in whole numbers, by torch's vectorised resizing.
 
     Args:
-        packed: (H, W) int32 of `pack_colours`.
+        image: (H, W, 3) uint8 of `interleaved`.
         crops: n rectangles, inside the image.
         size: side of the results, in pixels.
 
     Returns:
-        (n, 3, size, size) uint8, contiguous.
+        (n, 3, size, size) uint8.
     """
-    if not one_by_one(packed.device):
-        return resize_colours(packed, crops, size)
-    resized = torch.empty(len(crops), 3, size, size, dtype=torch.uint8)
-    interleaved = packed.view(torch.uint8)
-    start, row = interleaved.storage_offset(), interleaved.stride(0)
-    for colours, (top, left, height, width) in zip(resized, crops, strict=True):
-        # Where the batch's stride is 0, torch reads interleaved channels and writes planes, which saves a pass.
-        crop = interleaved.as_strided((1, 4, height, width), (0, 1, row, 4), start + top * row + 4 * left)
-        planes = F.interpolate(crop, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
-        colours.copy_(planes[0, :3])
-    return resized
+    if one_by_one(image.device):
+        return torch.stack([resize_colour(image, crop, size) for crop in crops])
+    planes = image.permute(2, 0, 1).float().contiguous()
+    return resize_crops(planes, crops, size).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def resize_colours(packed: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
-    """What `resize_packed` does on devices whose torch resizes no whole numbers."""
-    return resize_crops(unpack_colours(packed), crops, size).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+def resize_colour(image: torch.Tensor, crop: Crop, size: int) -> torch.Tensor:
+    """One of `resize_colours` on a CPU, (3, size, size) uint8, contiguous."""
+    row, start = image.stride(0), image.storage_offset() + crop.top * image.stride(0) + 3 * crop.left
+    # Where the batch's stride is 0, torch reads interleaved channels and writes planes, which saves a pass.
+    part = image.as_strided((1, 3, crop.height, crop.width), (0, 1, row, 3), start)
+    return F.interpolate(part, size=(size, size), mode="bicubic", align_corners=False, antialias=True)[0]

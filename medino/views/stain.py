@@ -5,11 +5,14 @@ not in RGB. Separation by the stains' colours: Ruifrok and Johnston, Anal Quant 
 the separated stains by a factor and a shift: Tellez et al., IEEE Trans Med Imaging 37 (2018) 2126.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from medino.views.photometry import LOG2_E, log_
 
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
 EOSIN = (0.072, 0.990, 0.105)
@@ -74,13 +77,18 @@ def jitter_stains(images: torch.Tensor, jitters: Sequence[StainJitter]) -> torch
 
     The three steps are linear in optical density and are done as one 3 x 3 product for each image. `images` is used up.
     """
-    scales = torch.tensor([jitter.scales for jitter in jitters], dtype=torch.float64)
-    shifts = torch.tensor([jitter.shifts for jitter in jitters], dtype=torch.float64)
-    mixing = (UNMIXING @ (scales[..., None] * STAINS)).mT.to(images)
-    offsets = (shifts @ STAINS)[..., None].to(images)
-    # exp(-(mixing @ density + offset)), where the density is -log(image).
-    logs = images.clamp_min_(DARKEST).log_().flatten(2)
-    return (mixing @ logs).sub_(offsets).exp_().clamp_(0, 1).view_as(images)
+    return restain(images, jitters).clamp_max_(1)
+
+
+def restain(images: torch.Tensor, jitters: Sequence[StainJitter], white: float = 1.0) -> torch.Tensor:
+    """`jitter_stains` of images in [0, white]; what exceeds 1 is not cut off."""
+    scales, shifts = (np.array(values) for values in zip(*jitters, strict=True))
+    mixing = (UNMIXING.numpy() @ (scales[..., None] * STAINS.numpy())).swapaxes(1, 2)
+    # exp(-(mixing @ density + offset)), where the density is -log(image / white).
+    offsets = (shifts @ STAINS.numpy())[..., None] + math.log(white) * mixing.sum(axis=2, keepdims=True)
+    logs = log_(images.clamp_min_(DARKEST * white)).flatten(2)
+    mixing, offsets = (torch.from_numpy(LOG2_E * numbers).to(images) for numbers in (mixing, -offsets))
+    return torch.baddbmm(offsets, mixing, logs).exp2_().view_as(images)
 
 
 def _density(image: torch.Tensor) -> torch.Tensor:

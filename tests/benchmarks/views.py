@@ -77,7 +77,7 @@ def measure(draws: int = 24, rounds: int = 15) -> list[dict[str, float | str]]:
     torch.set_num_threads(1)
     image = colours()
     rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
-    colour = Pixels(rgb[0].float(), (0.0, 255.0))
+    colour = Pixels(rgb[0], (0.0, 255.0))
     # Sixteen bits: the green channel with what eight bits have rounded away.
     fine = torch.from_numpy(numpy_generator(0, "benchmark noise").integers(0, 256, (1, SIDE, SIDE)))
     grey = Pixels((rgb[0, 1:2].long() * 256 + fine).float(), (0.0, 65535.0), modality="DX")

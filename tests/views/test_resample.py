@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medino.views import Crop, pack_colours, resize_colours, resize_crop, resize_crops, resize_packed, unpack_colours
+from medino.views import Crop, interleaved, resample, resize_colours, resize_crop, resize_crops
 
 CROPS = [Crop(5, 10, 70, 60), Crop(0, 0, 90, 120), Crop(89, 3, 1, 2), Crop(20, 0, 24, 24), Crop(1, 50, 40, 70)]
 
@@ -27,17 +27,26 @@ def test_many_crops_are_resized_as_each_alone(channels: int, size: int) -> None:
     torch.testing.assert_close(resize_crops(image, CROPS, size), expected, atol=2e-6, rtol=0)
 
 
-def test_packed_colours_come_back(colours: torch.Tensor) -> None:
-    assert torch.equal(unpack_colours(pack_colours(colours)).mul(255).round(), colours)
-    # Fractions, which resized slides have, are rounded and stay in their channel.
+def test_colours_of_8_bits_are_laid_side_by_side(colours: torch.Tensor) -> None:
+    for image in (colours, colours.byte(), colours.byte().permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        found = interleaved(image)
+        assert found.is_contiguous()
+        assert found.dtype == torch.uint8
+        assert torch.equal(found.permute(2, 0, 1).float(), colours)
+    # Fractions, which resized slides have, are rounded.
     fractions = torch.tensor([0.4, 200.6, 254.7])[:, None, None]
-    assert unpack_colours(pack_colours(fractions)).mul(255).round().flatten().tolist() == [0, 201, 255]
+    assert interleaved(fractions).flatten().tolist() == [0, 201, 255]
+
+
+def test_colours_as_a_file_has_them_are_not_copied(colours: torch.Tensor) -> None:
+    side_by_side = colours.byte().permute(1, 2, 0).contiguous()
+    assert interleaved(side_by_side.permute(2, 0, 1)).data_ptr() == side_by_side.data_ptr()
 
 
 @pytest.mark.parametrize("size", [24, 64, 150])
-def test_packed_colours_are_resized_as_by_pillow_to_within_two_levels(colours: torch.Tensor, size: int) -> None:
+def test_colours_are_resized_as_by_pillow_to_within_two_levels(colours: torch.Tensor, size: int) -> None:
     """Both round to whole levels in between; torch's weights have fewer bits."""
-    found = resize_packed(pack_colours(colours), CROPS, size).float()
+    found = resize_colours(interleaved(colours), CROPS, size).float()
     picture = Image.fromarray(colours.byte().permute(1, 2, 0).numpy())
     for resized, (top, left, height, width) in zip(found, CROPS, strict=True):
         part = picture.crop((left, top, left + width, top + height))
@@ -46,10 +55,19 @@ def test_packed_colours_are_resized_as_by_pillow_to_within_two_levels(colours: t
         assert np.abs(resized.numpy() - expected).mean() < 0.3
 
 
+def test_a_crop_of_a_part_of_an_image_is_resized_as_of_a_copy(colours: torch.Tensor) -> None:
+    part = interleaved(colours)[7:80, 9:110]
+    crops = [Crop(5, 10, 60, 50), Crop(0, 0, 73, 101)]
+    assert torch.equal(resize_colours(part, crops, 24), resize_colours(part.contiguous(), crops, 24))
+
+
 @pytest.mark.parametrize("size", [24, 64, 150])
-def test_a_device_without_whole_numbers_resizes_colours_to_within_two_levels(colours: torch.Tensor, size: int) -> None:
-    packed = pack_colours(colours)
-    found, expected = (resize(packed, CROPS, size).float() for resize in (resize_colours, resize_packed))
-    difference = (found - expected).abs()
+def test_a_device_without_whole_numbers_resizes_colours_to_within_two_levels(
+    colours: torch.Tensor, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = interleaved(colours)
+    expected = resize_colours(image, CROPS, size).float()
+    monkeypatch.setattr(resample, "one_by_one", lambda device: False)
+    difference = (resize_colours(image, CROPS, size).float() - expected).abs()
     assert difference.max() < 2.01
     assert difference.mean() < 0.2

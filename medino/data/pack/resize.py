@@ -30,8 +30,9 @@ def shrink(pixels: Pixels, short_side: int | None) -> Pixels:
     size = shrunk_size(height, width, short_side)
     if size == (height, width):
         return pixels
-    resized = F.interpolate(pixels.values[None], size=size, mode="bicubic", align_corners=False, antialias=True)[0]
-    lowest, highest = pixels.values.min(), pixels.values.max()
+    source = pixels.values.float()
+    resized = F.interpolate(source[None], size=size, mode="bicubic", align_corners=False, antialias=True)[0]
+    lowest, highest = source.min(), source.max()
     values = resized.clamp(lowest, highest)
     valid, box = None, pixels.box
     if pixels.valid is not None:

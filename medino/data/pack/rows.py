@@ -72,11 +72,11 @@ def image_row(sample_id: str, pixels: Pixels, short_side: int | None) -> Row:
     Raises:
         UnreadableImageError: it holds values that are not finite.
     """
-    source = pixels.values.numpy()
+    source = pixels.values.float().numpy()
     if not np.isfinite(source).all():
         raise UnreadableImageError("pixel values that are not finite (NaN or infinity)")
     resized = shrink(pixels, short_side)
-    values = resized.values.numpy()
+    values = resized.values.float().numpy()
     grid = own_grid(source)
     kept = EXACT if resized is pixels else ROUNDED
     if grid is None:

@@ -78,6 +78,9 @@ def read(source: Source, sample: Sample) -> Pixels:
         values = _oriented(_colour(source, image, sample.frame) if colour else _grey(image), turn)
     if signed and values.dtype == np.uint8:  # Pillow has no signed numbers of 8 bits
         values = values.view(np.int8)
+    if colour and values.dtype == np.uint8:
+        # As they lie in the file: views are cut out of them as they are.
+        return Pixels(torch.from_numpy(np.array(values, order="C")).permute(2, 0, 1), (0.0, 255.0))
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise UnreadableImageError("the image holds values that are not numbers (NaN or infinite)")
