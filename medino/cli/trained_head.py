@@ -53,7 +53,8 @@ def trained_head(
         raise InputError(
             f"the settings and the checkpoint of {run} don't make a head of this version of medino; train it again"
         ) from error
-    return HeadMasker(model.to(device).eval(), target, shown)
+    model.to(device).eval().merge_adapters()
+    return HeadMasker(model, target, shown)
 
 
 def _settings(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any]]:

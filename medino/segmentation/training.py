@@ -191,21 +191,31 @@ class HeadModule(EvaluatedModule):
         """Free the kept token maps."""
         self.features.forget()
 
+    def merge_adapters(self) -> None:
+        """From here on compute with a copy of the backbone that the adapters, if any, are added to."""
+        if isinstance(self.features, AdaptedFeatures):
+            self.features.merge()
+
+    def part_adapters(self) -> None:
+        """Compute with backbone and adapters apart again."""
+        if isinstance(self.features, AdaptedFeatures):
+            self.features.part()
+
     def on_test_start(self) -> None:
-        """Merge the adapters into a copy of the backbone."""
-        self._merge()
+        """Merge the adapters."""
+        self.merge_adapters()
 
     def on_test_end(self) -> None:
         """Part them again."""
-        self._part()
+        self.part_adapters()
 
     def on_predict_start(self) -> None:
-        """As in test."""
-        self._merge()
+        """Merge the adapters."""
+        self.merge_adapters()
 
     def on_predict_end(self) -> None:
-        """As in test."""
-        self._part()
+        """Part them again."""
+        self.part_adapters()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the backbone out, but for its adapters: it never changes and has a file of its own."""
@@ -235,14 +245,6 @@ class HeadModule(EvaluatedModule):
         """Those callbacks of whose kind the trainer has none yet."""
         present = {type(callback) for callback in cast(Any, self.trainer).callbacks}
         return [callback for callback in callbacks if type(callback) not in present]
-
-    def _merge(self) -> None:
-        if isinstance(self.features, AdaptedFeatures):
-            self.features.merge()
-
-    def _part(self) -> None:
-        if isinstance(self.features, AdaptedFeatures):
-            self.features.part()
 
     def _scores(
         self, maps: torch.Tensor, images: torch.Tensor, channel_factors: torch.Tensor | None = None
