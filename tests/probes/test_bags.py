@@ -9,6 +9,9 @@ from medino.probes import logistic
 from medino.probes.attention import AttentionHead, Gated, LearnedQuery, RunningMean, attention, fitted
 from medino.probes.bags import Bags, max_of_bags, mean_of_bags
 from medino.probes.episodes import Episodes
+from medino.probes.registry import probe_scores
+from medino.probes.sources import FeatureSource
+from medino.probes.units import labelled_units
 
 SCORERS = pytest.mark.parametrize("scorer", [Gated, LearnedQuery])
 
@@ -162,3 +165,18 @@ def test_identical_instances_tell_nothing(scorer: Callable) -> None:
     bags = _bags([np.full((3, 4), 2.5) for _ in range(20)])
     asked = Episodes(np.arange(6)[None], np.arange(6) % 3, np.arange(6, 20), 3, seed=0)
     np.testing.assert_allclose(attention(scorer, bags, asked), 1 / 3, atol=1e-5)
+
+
+def test_probes_of_the_maximum_see_the_largest_value_of_each_dimension(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    units = labelled_units(manifest, "patient")
+    table = make_features(manifest)
+    source = FeatureSource("start", units, table, "class")
+    of_patient = {patient: [] for patient in units.ids}
+    for sample_id, vector in zip(table.sample_ids, table.blocks[1, "class"], strict=True):
+        of_patient[sample_id.rsplit("-", 1)[0].replace("sample", "patient")].append(vector)
+    largest = np.stack([np.max(of_patient[patient], axis=0) for patient in units.ids])
+    asked = Episodes(np.arange(9)[None], np.arange(9) % 3, np.arange(9, 72), 3, seed=0)
+    expected = logistic(largest[asked.support], asked.classes, largest[asked.test], 3)
+    np.testing.assert_allclose(probe_scores("logistic_max", source, asked), expected, atol=1e-6)
+    assert not np.allclose(probe_scores("logistic", source, asked), expected, atol=1e-2)
