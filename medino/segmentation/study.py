@@ -208,11 +208,13 @@ class MaskStudy:
 
     def _measured(self, design: MaskDesign, images: MaskedImages, predicted: torch.Tensor) -> Iterator[CaseResult]:
         """The results of all test cases, of the masks of all test rows."""
+        # Where one case has no spacing all are measured in pixels: a mean of both units would be neither.
+        in_mm = all(images.spacing(int(case.rows[0])) is not None for case in design.cases)
         at = 0
         for which, case in zip(design.test, design.cases, strict=True):
             masks = predicted[at : at + len(case.rows)]
             at += len(case.rows)
-            plane = images.spacing(int(case.rows[0]))
+            plane = images.spacing(int(case.rows[0])) if in_mm else None
             truth = images.masks(case.rows)
             spacing: Sequence[float] | None = plane
             if case.spacing is None:

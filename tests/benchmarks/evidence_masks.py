@@ -1,7 +1,8 @@
 """`make evidence-segment`: masks from a few labelled patients on the real sets; writes a section of evidence.md.
 
 Of each set one half of the patients is for pretraining (without their masks) and for the support sets, the other half
-is tested. What is there already (scan, pretraining, token maps) is not made again.
+is tested. What is there already (scan, pretraining, token maps, evidence) is not made again: delete the set's folder
+below runs/evidence/masks to do so.
 """
 
 import argparse
@@ -125,8 +126,10 @@ def pretrain(name: str, data: Path, steps: int) -> None:
 
 
 def study(name: str) -> None:
-    """Compare on one set, and note the time."""
+    """Compare on one set, and note the time, unless that is done."""
     facts = WORK / name / "facts.json"
+    if RunFolder(WORK / name).evidence.is_file():
+        return
     began = time.process_time()
     run_verb(["fewshot_masks", "--config", f"experiments/segment/{name}.yaml"])
     write_json(facts, {**read_json(facts), "study_seconds": time.process_time() - began})

@@ -17,6 +17,7 @@ from medino.models import PRESETS, build_backbone
 from medino.probes import differences, of_kind, summaries
 from medino.segmentation import HeadTraining, MaskStudy, Training, dice
 from medino.segmentation.kept import class_shares
+from medino.segmentation.mask_design import MaskedImages
 
 SHAPES = {"background": 0, "bright": 128, "dark": 255}
 QUICK = HeadTraining(steps=30, batch_size=4)
@@ -193,6 +194,18 @@ def test_distances_of_a_volume_count_the_gap_between_slices(
     assert {shape for shape, _ in seen} == {(6, 48, 48)}
     for _, spacing in seen:
         assert spacing == pytest.approx([3.0, 0.25, 0.25])
+
+
+def test_all_cases_are_measured_in_pixels_where_one_has_no_spacing(
+    volumes: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spacing = MaskedImages.spacing
+    first = int(np.flatnonzero(volumes.column("split") == "test")[0])
+    monkeypatch.setattr(MaskedImages, "spacing", lambda self, row: None if row == first else spacing(self, row))
+    store = keep_maps(tmp_path / "maps", PatchPixels(4), volumes, EvaluationTransform(size=48))
+    study = MaskStudy({"background": 0, "ball": 1}, (1,), 1, "image", training=QUICK, unet=None, replicates=20)
+    metrics = set(of_kind(study.run({"pixels": store}, volumes), "outcome")["metric"].to_pylist())
+    assert metrics == {"dice", "surface_dice_2px", "hausdorff95_px"}
 
 
 def test_what_cannot_carry_a_study_is_refused_in_words(
