@@ -35,6 +35,9 @@ from medino.probes.sources import FeatureSource, MappedSource, Source
 from medino.probes.targets import TASKS, check_target, make_design, probes_for, usual_probes, what_reads
 from medino.probes.units import labelled_units
 
+MOST_SCORES = 1_000_000_000
+"""Scores of all test units in all episodes that one study keeps: 4 GB, half as much again while they are written."""
+
 
 @dataclass(frozen=True)
 class FewShotStudy:
@@ -203,6 +206,7 @@ class FewShotStudy:
             )
         asked = [(probe, name) for probe in (*self.asked_probes, END_TO_END) for name in sources]
         asked = [(probe, name) for probe, name in asked if isinstance(sources[name], what_reads(probe))]
+        _check_size(len(support) * len(asked) * self.episodes * len(design.test) * max(1, len(design.classes)))
         for shots, (probe, name) in track(list(product(support, asked)), "few-shot study"):
             where = {**shared, "backbone": name, "probe": probe, "shots": shots}
             scores = design.scores(probe, sources[name], support[shots])
@@ -223,6 +227,15 @@ class FewShotStudy:
                 where = {**shared, "backbone": name, "probe": probe, "shots": shots, "compared_with": reference, **told}
                 either = seen_by_either(seen[name], seen[reference])
                 yield summary_row(design, metric, difference, either, self.interval, where)
+
+
+def _check_size(scores: int) -> None:
+    """Refuse more scores than evidence should hold."""
+    if scores > MOST_SCORES:
+        raise InputError(
+            f"the evidence would hold {scores / 1e9:.1f} billion scores (shots x probes x backbones x episodes x test "
+            f"units x classes), and {MOST_SCORES / 1e9:g} at most; ask for fewer episodes, probes or shots at once"
+        )
 
 
 def _check_maps(maps: Mapping[str, MapStore], features: Mapping[str, FeatureTable], manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from medino.core import InputError
 from medino.features import FeatureTable
 from medino.probes import FewShotStudy, logistic, nearest_mean, of_kind, summaries
 from medino.probes.logistic import choose_strength
@@ -99,3 +100,17 @@ def test_a_thousand_classes_are_studied(make_manifest) -> None:
     for row in summaries(evidence, metric="balanced_accuracy"):
         assert row.value > 0.9
         assert (row.low, row.patients, len(row.classes)) == (pytest.approx(row.value, abs=0.05), 1000, 1000)
+
+
+def test_more_scores_than_evidence_should_hold_are_refused(
+    monkeypatch: pytest.MonkeyPatch, make_manifest, make_features
+) -> None:
+    manifest = make_manifest()
+    features = {"start": make_features(manifest)}
+    study = FewShotStudy(shots=(1, 2), episodes=5, replicates=10, probes=("nearest_mean", "knn"))
+    # Shots x probes x episodes x test images x classes.
+    monkeypatch.setattr("medino.probes.study.MOST_SCORES", 2 * 2 * 5 * 108 * 3)
+    study.run(features, manifest)
+    monkeypatch.setattr("medino.probes.study.MOST_SCORES", 2 * 2 * 5 * 108 * 3 - 1)
+    with pytest.raises(InputError, match="the evidence would hold 0.0 billion scores.*ask for fewer episodes"):
+        study.run(features, manifest)
