@@ -36,7 +36,7 @@ from medino.probes.targets import TASKS, check_target, make_design, probes_for, 
 from medino.probes.units import labelled_units
 
 MOST_SCORES = 1_000_000_000
-"""Scores of all test units in all episodes that one study keeps: 4 GB, half as much again while they are written."""
+"""Scores of all test units in all episodes that one study keeps: 4 GB of memory."""
 
 
 @dataclass(frozen=True)

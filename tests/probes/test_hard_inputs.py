@@ -112,5 +112,5 @@ def test_more_scores_than_evidence_should_hold_are_refused(
     monkeypatch.setattr("medino.probes.study.MOST_SCORES", 2 * 2 * 5 * 108 * 3)
     study.run(features, manifest)
     monkeypatch.setattr("medino.probes.study.MOST_SCORES", 2 * 2 * 5 * 108 * 3 - 1)
-    with pytest.raises(InputError, match="the evidence would hold 0.0 billion scores.*ask for fewer episodes"):
+    with pytest.raises(InputError, match=r"the evidence would hold 0\.0 billion scores.*ask for fewer episodes"):
         study.run(features, manifest)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kendalltau, somersd
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_score
 
-from medino.probes.bootstrap import patient_counts
+from medino.probes.bootstrap import patient_counts, percentile_interval
 from medino.probes.ordered import absolute_error_replicates, concordance, concordance_replicates, quadratic_kappa
 
 
@@ -98,3 +98,21 @@ def test_a_resample_of_one_value_has_neither_concordance_nor_kappa() -> None:
     kappa = quadratic_kappa(values.astype(int), predicted.astype(int), weights)
     assert np.isnan(kappa).tolist() == [[True] * 5, [False] * 5, [True] * 5]
     assert np.isnan(absolute_error_replicates(values, predicted, weights)).tolist() == [False, False, True]
+
+
+@pytest.mark.slow
+def test_intervals_of_paired_differences_cover_no_difference_as_often_as_they_say() -> None:
+    """60 patients of two images; two predictions that err alike in the population, dependent within a patient."""
+    generator = np.random.default_rng(1)
+    trials, covered = 300, {"mae": 0, "concordance": 0}
+    patient = np.arange(120) // 2
+    for trial in range(trials):
+        values = generator.normal(size=60)[patient]
+        shared = generator.normal(size=60)[patient]
+        weights = patient_counts(60, 1000, seed=trial)[:, patient]
+        both = [(values + shared + generator.normal(size=60)[patient])[None] for _ in range(2)]
+        for name, metric in (("mae", absolute_error_replicates), ("concordance", concordance_replicates)):
+            low, high = percentile_interval(np.subtract(*(metric(values, row, weights) for row in both)))
+            covered[name] += low <= 0 <= high
+    for count in covered.values():
+        assert count / trials == pytest.approx(0.95, abs=0.035)
