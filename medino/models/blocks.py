@@ -99,7 +99,10 @@ class _GELULinear(torch.autograd.Function):
         flat = gradient.flatten(0, -2)
         of_weight = (flat.T @ F.gelu(x).to(flat.dtype).flatten(0, -2)).to(weight.dtype) if wants_weight else None
         of_bias = flat.sum(dim=0).to(ctx.bias_type) if wants_bias else None
-        of_x = torch.ops.aten.gelu_backward(gradient @ weight.to(gradient.dtype), x) if wants_x else None
+        of_x = gradient @ weight.to(gradient.dtype) if wants_x else None
+        if of_x is not None:
+            # In place: memory for the widest tensors of a step costs nearly as much as to fill it.
+            torch.ops.aten.gelu_backward.grad_input(of_x, x, grad_input=of_x)
         return of_x, of_weight, of_bias
 
 
