@@ -38,7 +38,7 @@ class Reliability:
     share: np.ndarray
 
 
-def reliability(found: Outcomes) -> Reliability:
+def confidence_bins(found: Outcomes) -> Reliability:
     """Bin the outcomes of all episodes by confidence; bins hold their upper end (Guo et al. 2017, equation 3).
 
     Raises:
@@ -81,7 +81,7 @@ def draw_reliability(found: Sequence[tuple[str, Outcomes]]) -> Figure:
         edges = np.linspace(0, 1, BINS + 1)
         shift = 0.008
         for index, (name, one) in enumerate(found):
-            style, bins = look(index), reliability(one)
+            style, bins = look(index), confidence_bins(one)
             at = bins.confidence + shift * (index - (len(found) - 1) / 2)
             upper.vlines(at, bins.low, bins.high, color=style.color, linewidth=1.6, zorder=2)
             upper.plot(
