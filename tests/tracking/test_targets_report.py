@@ -44,9 +44,7 @@ def test_a_study_of_any_target_is_reported_from_end_to_end(
         name: invented_features(manifest, *how) for name, how in {"start": (0.4, 1), "adapted": (1.5, 2)}.items()
     }
     manifest = labelled(manifest, target)
-    features = {
-        name: table.__class__(**{**vars(table), "manifest": manifest.fingerprint}) for name, table in features.items()
-    }
+    features = {name: dataclasses.replace(table, manifest=manifest.fingerprint) for name, table in features.items()}
     study = FewShotStudy(shots=(2, 5), episodes=3, replicates=50, **STUDIES[target])
     run = RunFolder(tmp_path)
     evidence = study.run(features, manifest)
