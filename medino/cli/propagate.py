@@ -86,10 +86,13 @@ def run(config: Namespace) -> None:
     transform = whole_image_transform(config, backbone)
     images = slice_images(manifest, stack, transform)
     masks = propagate_masks(images, given, BackboneMaps(backbone, device=device), transform, propagation).numpy()
-    if as_volume:
-        stack.write(output, masks)
-    else:
-        write_slices(output, masks)
+    try:
+        if as_volume:
+            stack.write(output, masks)
+        else:
+            write_slices(output, masks)
+    except OSError as error:
+        raise InputError(f"the output {output} can't be written ({error.strerror}); give another by -o") from error
     labels = ", ".join(str(value) for value in np.unique(masks) if value)
     print(f"mask      {output}\n          labels {labels} in {len(masks)} slices, from {words(sorted(given))}")
 

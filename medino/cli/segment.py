@@ -75,7 +75,10 @@ def run(config: Namespace) -> None:
     masker, segment = chosen_masker(config)
     manifest, place = listed(config, folder)
     manifest.check_sides(masker.patch_size)
-    records, failures = export_masks(manifest, masker, folder, overlays=config.overlays, dicom_seg=segment)
+    try:
+        records, failures = export_masks(manifest, masker, folder, overlays=config.overlays, dicom_seg=segment)
+    except OSError as error:
+        raise InputError(f"the output {folder} can't be written ({error.strerror}); give another by -o") from error
     rejects: list[Reject] = [manifest.sample(row).reject(reason) for row, reason in failures.items()]
     if rejects:
         record_rejects(place, rejects)

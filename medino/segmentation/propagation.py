@@ -25,12 +25,14 @@ IMAGES_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Propagation:
-    """How labels pass from slice to slice; the defaults are those of DINO's evaluation on DAVIS 2017.
+    """How labels pass from slice to slice; but for the radius the defaults are those of DINO's evaluation on DAVIS.
 
     Attributes:
         context: how many of the last slices a slice looks at, beside the labelled one.
         top_k: patches that a patch takes its label from.
-        radius: how far from its own place these may lie, patches, along rows and along columns.
+        radius: how far from its own place these may lie, patches, along rows and along columns. DINO's is 12 of some
+            60 x 107 patches; slices are shown in fewer, and what is in them moves less from one to the next
+            (docs/benchmarks/propagation.md has what larger ones cost).
         temperature: of the softmax over their cosines.
 
     Raises:
@@ -39,7 +41,7 @@ class Propagation:
 
     context: int = 7
     top_k: int = 5
-    radius: int = 12
+    radius: int = 2
     temperature: float = 0.1
 
     def __post_init__(self) -> None:

@@ -28,8 +28,8 @@ def foreground_scores(patches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """The first principal component of patch tokens, its sign chosen so that what is above 0 is foreground.
 
     DINOv2 takes the positive side of the first component over some images of one kind (Oquab et al. 2023, section
-    7.6). A component's sign means nothing: here the side on which fewer of the images' border patches lie, as a share
-    of its patches, is the foreground.
+    7.6). A component's sign means nothing: here the side with fewer of the patches at the images' border is the
+    foreground.
 
     Args:
         patches: for each image (h, w, D), grids of any size; D alike. The component is that of all images together.
@@ -49,8 +49,7 @@ def foreground_scores(patches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         raise InputError("all patch tokens are alike: nothing stands out; give images that show something")
     scores = centred @ directions[:, -1]
     border = torch.cat([_border(*image.shape[:2]) for image in patches])
-    above = scores > 0
-    if border[above].double().mean() > border[~above].double().mean():
+    if (scores[border] > 0).double().mean() > 0.5:
         scores = -scores
     parts = scores.float().split([image.shape[0] * image.shape[1] for image in patches])
     return [part.reshape(image.shape[:2]) for part, image in zip(parts, patches, strict=True)]

@@ -31,10 +31,11 @@ class LabelledVolume:
     images: list[torch.Tensor]
     masks: torch.Tensor
 
-    def marked(self, count: int) -> dict[int, torch.Tensor]:
-        """The masks of so many slices, evenly placed: the middle one, or those at a quarter, a half, three quarters."""
-        places = [round(len(self.images) * share) for share in np.arange(1, count + 1) / (count + 1)]
-        return {place: self.masks[place] for place in places}
+    @property
+    def middle(self) -> dict[int, torch.Tensor]:
+        """The mask of the middle slice, by its place."""
+        place = round(len(self.images) / 2)
+        return {place: self.masks[place]}
 
 
 def scanned(data: Path, key: Path) -> Manifest:
@@ -62,9 +63,9 @@ def read_volumes(manifest: Manifest, transform: EvaluationTransform) -> list[Lab
 
 
 def copied(volume: LabelledVolume, given: Mapping[int, torch.Tensor]) -> torch.Tensor:
-    """Each slice has the mask of the labelled slice nearest to it."""
-    nearest = [min(given, key=lambda known: abs(known - place)) for place in range(len(volume.images))]
-    return torch.stack([given[place] for place in nearest])
+    """Each slice has the mask of the labelled one."""
+    (mask,) = given.values()
+    return mask.expand(len(volume.images), -1, -1)
 
 
 def propagated(

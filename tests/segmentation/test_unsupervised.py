@@ -38,7 +38,7 @@ def test_the_foreground_is_the_first_component_of_all_images_as_numpy_finds_it()
 
 
 @pytest.mark.parametrize("inverted", [False, True])
-def test_the_side_with_the_smaller_share_at_the_border_is_the_foreground(inverted: bool) -> None:
+def test_the_side_with_less_of_the_border_is_the_foreground(inverted: bool) -> None:
     inside = block()
     tokens = two_kinds(~inside if inverted else inside)
     (scores,) = foreground_scores([tokens])

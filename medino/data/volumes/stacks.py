@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import apply_orientation, ornt_transform
 
+from medino.core import UnreadableImageError
 from medino.data.manifest import Manifest
 from medino.data.readers.nifti_header import Placement, placement
 from medino.data.readers.resampling import is_same
@@ -62,10 +63,7 @@ class SliceStack:
 def find_stacks(manifest: Manifest) -> list[SliceStack]:
     """The volumes of a manifest: of DICOM series two slices or more at places that are known, of NIfTI files each one.
 
-    A row that is in none of them stands alone. Of a NIfTI file whose header can't be read there is none.
-
-    Raises:
-        UnreadableImageError: the header of a NIfTI file can't be read again.
+    A row that is in none of them stands alone.
     """
     counts: dict[str, int] = {}
     found = []
@@ -104,7 +102,11 @@ def _of_series(manifest: Manifest, volume: Volume, name: str) -> SliceStack:
 def _of_file(manifest: Manifest, rows: np.ndarray, counts: dict[str, int]) -> list[SliceStack]:
     """The volumes of a NIfTI file, one for each of its time points or channels."""
     first = manifest.sample(int(rows[0]))
-    placed, plane = placement(manifest.source(int(rows[0]))), 2 if first.plane is None else first.plane
+    try:
+        placed = placement(manifest.source(int(rows[0])))
+    except UnreadableImageError as error:
+        return [SliceStack(_name(first.series, counts), rows, None, str(error))]
+    plane = 2 if first.plane is None else first.plane
     frames, slices = manifest.table["frame"].to_numpy()[rows], placed.shape[plane]
     columns_axis, rows_axis = (axis for axis in range(3) if axis != plane)
     own = placed.spacing[[rows_axis, columns_axis, plane]]

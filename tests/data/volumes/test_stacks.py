@@ -108,3 +108,12 @@ def test_labels_beside_the_volume_are_refused(shift: float, words: str, tmp_path
     stack = only(scan([image], workers=1))
     with pytest.raises(InputError, match=words):
         labels_on_slices(Source(tmp_path / "moved.nii.gz"), stack, 24, 28)
+
+
+def test_a_file_that_was_broken_since_the_scan_has_no_affine_and_the_reason_is_said(tmp_path: Path) -> None:
+    image, _ = write_pair(tmp_path)
+    manifest = scan([image], workers=1)
+    image.write_bytes(b"no longer a volume")
+    stack = only(manifest)
+    assert stack.affine is None
+    assert stack.reason
