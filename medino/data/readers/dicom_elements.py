@@ -158,6 +158,7 @@ def _before_pixels(file: BytesIO, implicit: bool, little: bool) -> tuple[dict[Ba
     goes on beyond the start of the file it passes over the value.
     """
     found: dict[BaseTag, Any] = {}
+    element: Any
     for element in data_element_generator(
         file, implicit, little, defer_size=len(file.getbuffer()), specific_tags=_TAGS_AND_PIXELS
     ):
