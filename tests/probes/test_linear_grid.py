@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import medino.probes.linear_grid as grid
 from medino.features import FeatureTable
 from medino.probes.episodes import Episodes
 from medino.probes.folds import inner_folds
-from medino.probes.linear_grid import RATES, STEPS, best_head, left_out_losses, linear_grid, train_heads
+from medino.probes.linear_grid import RATES, best_head, left_out_losses, linear_grid, train_heads
 from medino.probes.sources import FeatureSource
 from medino.probes.units import labelled_units
 
@@ -35,8 +36,8 @@ def _trained(vectors: torch.Tensor, targets: torch.Tensor, rate: float) -> nn.Li
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     optimizer = torch.optim.SGD(head.parameters(), rate * len(vectors) / 256, momentum=0.9, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS, eta_min=0)
-    for _ in range(STEPS):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, grid.STEPS, eta_min=0)
+    for _ in range(grid.STEPS):
         optimizer.zero_grad()
         F.cross_entropy(head(vectors), targets.argmax(dim=1)).backward()
         optimizer.step()
@@ -59,19 +60,21 @@ def test_a_head_is_the_one_that_sgd_trains(rate: float) -> None:
             torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_rate_is_that_of_least_loss_on_left_out_folds() -> None:
-    support, targets, queries = _problem()
+def test_the_rate_is_that_of_least_loss_on_left_out_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "STEPS", 50)
+    monkeypatch.setattr(grid, "RATES", (1e-4, 5e-3, 0.1))
+    support, targets, queries = _problem(episodes=2)
     folds = inner_folds(targets)
     loss, scores = best_head(support, targets, queries, folds)
     for episode, vectors in enumerate(support):
         known = _standardised(vectors, vectors)
         losses = []
-        for rate in RATES:
+        for rate in grid.RATES:
             heads = [(_trained(known[fold == 0], targets[fold == 0], rate), fold > 0) for fold in folds]
             left_out = [F.cross_entropy(head(known[out]), targets[out], reduction="sum") for head, out in heads]
             losses.append(torch.stack(left_out).sum().item() / len(vectors))
         assert float(loss[episode]) == pytest.approx(min(losses), rel=1e-3)
-        head = _trained(known, targets, RATES[int(np.argmin(losses))])
+        head = _trained(known, targets, grid.RATES[int(np.argmin(losses))])
         expected = head(_standardised(vectors, queries)).softmax(dim=1)
         torch.testing.assert_close(scores[episode], expected, rtol=1e-3, atol=1e-4)
 
