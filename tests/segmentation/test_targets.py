@@ -155,3 +155,31 @@ def test_masks_of_nothing_but_background_train_and_test(
     assert all(parameter.isfinite().all() for parameter in model.head.parameters())
     (metrics,) = runner.test(model, datamodule=data, verbose=False)
     assert metrics["test/dice/lung"] == 1.0
+
+
+def not_a_number(path: Path) -> None:
+    values = np.zeros((64, 64), dtype=np.float32)
+    values[3, 4] = np.nan
+    Image.fromarray(values).save(path, format="TIFF")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [(not_a_number, "not whole numbers"), (lambda path: path.write_bytes(b""), "the mask file can't be decoded")],
+    ids=["nan", "empty"],
+)
+def test_a_mask_that_can_not_be_read_leaves_its_image_out_with_a_warning(
+    tmp_path: Path, damage: Callable[[Path], Any], reason: str
+) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+        for number in range(3):
+            Image.fromarray(np.zeros((64, 64), dtype=np.uint8)).save(tmp_path / part / f"{number}.tiff")
+    manifest = scan([tmp_path / "images"], masks=tmp_path / "masks").with_column("split", ["train"] * 3)
+    manifest.write(tmp_path / "cohort.parquet")
+    damage(tmp_path / "masks" / "1.tiff")
+    data = SegmentationData(str(tmp_path / "cohort.parquet"), {"background": 0, "lung": 1}, SMALL)
+    with pytest.warns(UserWarning, match=f"1 of 3 images are left out; .*({reason})"):
+        data.setup("fit")
+    assert [sample_id for sample_id, _ in data.rejects] == [manifest.sample(1).sample_id]
+    assert len(data.training_cases()) == 2
