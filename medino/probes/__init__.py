@@ -23,9 +23,11 @@ from medino.probes.evidence import (
 from medino.probes.extremes import extremes
 from medino.probes.logistic import logistic
 from medino.probes.metrics import balanced_accuracy, macro_auroc
+from medino.probes.ordered import concordance, quadratic_kappa
 from medino.probes.registry import PROBES
 from medino.probes.resampled import brier_score, calibration_error, cohen_kappa, macro_auprc, macro_f1
 from medino.probes.results import LOWER_IS_BETTER
+from medino.probes.ridge import ridge
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
 from medino.probes.spreadsheet import HEADINGS, export_csv
 from medino.probes.study import FewShotStudy
@@ -46,6 +48,7 @@ __all__ = [
     "brier_score",
     "calibration_error",
     "cohen_kappa",
+    "concordance",
     "differences",
     "evidence_block",
     "evidence_table",
@@ -62,7 +65,9 @@ __all__ = [
     "of_kind",
     "patient_counts",
     "percentile_interval",
+    "quadratic_kappa",
     "read_evidence",
+    "ridge",
     "summaries",
     "write_evidence",
 ]
