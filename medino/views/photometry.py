@@ -76,6 +76,9 @@ def grey_of(images: torch.Tensor) -> torch.Tensor:
     """The luma (..., 1, H, W) of images (..., C, H, W); of grey images themselves."""
     if images.shape[-3] == 1:
         return images
+    if images.ndim == 3:
+        # One image's in one call.
+        return (_grey_weights(images.device) @ images.flatten(1)).view(1, *images.shape[1:])
     red, green, blue = images.unbind(-3)
     luma = red * GREY_WEIGHTS[0]
     return luma.add_(green, alpha=GREY_WEIGHTS[1]).add_(blue, alpha=GREY_WEIGHTS[2]).unsqueeze(-3)
@@ -127,8 +130,8 @@ def adjust_hue_(images: torch.Tensor, turns: Amount) -> torch.Tensor:
     # A call of NumPy's takes a third of the time of one of torch's, which counts for planes as small as these.
     do: Any = np if on_cpu else torch
     planes, spare = (images.numpy(), scratch.numpy()) if on_cpu else (images, scratch)
-    red, green, blue = (planes[..., place, :, :] for place in range(3))
-    high, low, brightest, darkest, reach, *side = (spare[..., place, :, :] for place in range(8))
+    red, green, blue = planes.swapaxes(0, -3)
+    high, low, brightest, darkest, reach, *side = spare.swapaxes(0, -3)
     do.maximum(red, green, out=high)
     do.minimum(red, green, out=low)
     do.maximum(high, blue, out=brightest)
@@ -167,14 +170,15 @@ def solarise_(images: torch.Tensor, threshold: float = SOLARISE_THRESHOLD, white
     return torch.where(images < threshold, images, white - images, out=images)
 
 
-def log_(images: torch.Tensor) -> torch.Tensor:
-    """The natural logarithm, in place."""
+def log_(images: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """The natural logarithm, in place or written to `out`."""
+    out = images if out is None else out
     if images.device.type != "cpu":
-        return images.log_()
+        return torch.log(images, out=out)
     # NumPy's takes less than half of the time of torch's.
     with np.errstate(divide="ignore"):
-        np.log(images.numpy(), out=images.numpy())
-    return images
+        np.log(images.numpy(), out=out.numpy())
+    return out
 
 
 @lru_cache(maxsize=4)

@@ -81,7 +81,12 @@ def cubic_taps(lengths: Sequence[int], size: int, device: torch.device) -> tuple
     # The cubic's two pieces without a branch, from where each begins: u^2 (u - 1) / 2 + v^2 (1 - 2 v).
     u = np.maximum(2 - far, 0)
     v = np.maximum(u - 1, 0)
-    weights = (u - 1) / 2 * u * u + (1 - 2 * v) * v * v
+    weights = u - 1
+    weights *= u
+    weights *= u
+    weights *= 0.5
+    v *= v - 2 * v * v
+    weights += v
     weights /= weights.sum(axis=0)
     index = np.minimum(places, last).astype(np.int32)
     index, weights = (np.ascontiguousarray(np.moveaxis(each, 0, 2)) for each in (index, weights))

@@ -75,20 +75,39 @@ def merge_stains(amounts: torch.Tensor) -> torch.Tensor:
 def jitter_stains(images: torch.Tensor, jitters: Sequence[StainJitter]) -> torch.Tensor:
     """Separate the stains of images (n, 3, H, W) in [0, 1], scale and shift each, and put them together again.
 
-    The three steps are linear in optical density and are done as one 3 x 3 product for each image. `images` is used up.
+    `images` is used up.
     """
-    return restain(images, jitters).clamp_max_(1)
+    return mix_logs_(images.contiguous(), *log_mixing(jitters)).clamp_max_(1)
 
 
-def restain(images: torch.Tensor, jitters: Sequence[StainJitter], white: float = 1.0) -> torch.Tensor:
-    """`jitter_stains` of images in [0, white]; what exceeds 1 is not cut off."""
+def log_mixing(jitters: Sequence[StainJitter], white: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A jitter's three steps, which are linear in optical density, as one product for each of n images.
+
+    Args:
+        jitters: n.
+        white: what the images have where no light is absorbed.
+
+    Returns:
+        Matrices (n, 3, 3) and offsets (n, 3, 1), which make the base-2 logarithms of the result of the natural ones of
+        an image.
+    """
     scales, shifts = (np.array(values) for values in zip(*jitters, strict=True))
     mixing = (UNMIXING.numpy() @ (scales[..., None] * STAINS.numpy())).swapaxes(1, 2)
     # exp(-(mixing @ density + offset)), where the density is -log(image / white).
     offsets = (shifts @ STAINS.numpy())[..., None] + math.log(white) * mixing.sum(axis=2, keepdims=True)
-    logs = log_(images.clamp_min_(DARKEST * white)).flatten(2)
-    mixing, offsets = (torch.from_numpy(LOG2_E * numbers).to(images) for numbers in (mixing, -offsets))
-    return torch.baddbmm(offsets, mixing, logs).exp2_().view_as(images)
+    mixing, offsets = (LOG2_E * numbers.astype(np.float32) for numbers in (mixing, -offsets))
+    return torch.from_numpy(mixing), torch.from_numpy(offsets)
+
+
+def mix_logs_(images: torch.Tensor, mixing: torch.Tensor, offsets: torch.Tensor, white: float = 1.0) -> torch.Tensor:
+    """Do what `log_mixing` gives to contiguous images (n, 3, H, W) in [0, white], in place.
+
+    Returns:
+        Images in which 1 is white; what exceeds it is not cut off.
+    """
+    logs = log_(images.clamp_min_(DARKEST * white), torch.empty_like(images)).flatten(2)
+    torch.baddbmm(offsets.to(images), mixing.to(images), logs, out=images.flatten(2))
+    return images.exp2_()
 
 
 def _density(image: torch.Tensor) -> torch.Tensor:

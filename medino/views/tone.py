@@ -10,21 +10,13 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
 import torch
 
 from medino.views.blur import blur_planes_
 from medino.views.changes import Change
 from medino.views.grey import add_noise_, adjust_gamma_
-from medino.views.photometry import (
-    GREY_WEIGHTS,
-    SOLARISE_THRESHOLD,
-    ColourJitter,
-    adjust_hue_,
-    grey_of,
-    solarise_,
-)
-from medino.views.stain import StainJitter, restain
+from medino.views.photometry import GREY_WEIGHTS, SOLARISE_THRESHOLD, ColourJitter, adjust_hue_, grey_of, solarise_
+from medino.views.stain import log_mixing, mix_logs_
 
 
 class Tone:
@@ -41,16 +33,13 @@ class Tone:
         self.low, self.high = -math.inf, math.inf
 
     def change_colours(self, change: Change) -> None:
-        """Do to the view what comes before its blur."""
-        if change.stain is not None:
-            self._jitter_stains(change.stain)
+        """Do to the view what comes between its stains and its blur."""
         if change.jitter is not None:
             self._jitter_colours(change.jitter)
         if change.gamma is not None:
             self._adjust_gamma(change.gamma)
         if change.greyscale and len(self.values) == 3:
-            red, green, blue = self.settled()
-            red.mul_(GREY_WEIGHTS[0]).add_(green, alpha=GREY_WEIGHTS[1]).add_(blue, alpha=GREY_WEIGHTS[2])
+            self.values[:1] = grey_of(self.settled())
             # One channel stands for three until all is done.
             self.values = self.values[:1]
 
@@ -90,8 +79,9 @@ class Tone:
         if low:
             self.low = max(self.low, -self.offset / self.scale)
 
-    def _jitter_stains(self, jitter: StainJitter) -> None:
-        self.values.copy_(restain(self.settled()[None], [jitter], white=1 / self.scale)[0])
+    def mix_stains(self, mixing: torch.Tensor, offsets: torch.Tensor) -> None:
+        """Jitter the stains of colours as `log_mixing` says, before all else."""
+        mix_logs_(self.values[None], mixing[None], offsets[None], 1 / self.scale)
         self.scale = 1.0
         self._cut(low=False)
 
@@ -110,8 +100,9 @@ class Tone:
             self._cut(low=False)
 
     def _contrast(self, factor: float) -> None:
-        # NumPy's sum does not depend on the number of threads.
-        means = (np.add.reduce(self.settled().numpy(), axis=(1, 2)) / self.values[0].numel()).tolist()
+        values = self.settled()
+        # Row by row first: one long sum is split among threads, and its last bit would depend on how many there are.
+        means = (values.sum(dim=-1).sum(dim=-1) / values[0].numel()).tolist()
         luma = means[0] if len(means) == 1 else sum(map(float.__mul__, means, GREY_WEIGHTS))
         self.offset += (1 - factor) * self.scale * luma
         self.scale *= factor
@@ -133,9 +124,15 @@ def change_tones(views: torch.Tensor, tones: Sequence[Tone], changes: Sequence[C
 
     Args:
         views: (n, C, S, S), the memory of the tones.
-        tones: n views.
+        tones: n views, all of one scale and as they were made.
         changes: what was drawn for each.
     """
+    stained = [(tone, change.stain) for tone, change in zip(tones, changes, strict=True) if change.stain is not None]
+    if stained:
+        # For all at once, since these are many calls for few numbers.
+        matrices, offsets = log_mixing([jitter for _, jitter in stained], 1 / tones[0].scale)
+        for (tone, _), matrix, offset in zip(stained, matrices, offsets, strict=True):
+            tone.mix_stains(matrix, offset)
     sigmas: dict[int, float] = {}
     for number, (tone, change) in enumerate(zip(tones, changes, strict=True)):
         tone.change_colours(change)
@@ -162,16 +159,15 @@ def normalised(
     Returns:
         (n, 3, S, S).
     """
-    for tone in tones:
-        tone.settled()
-    channels = views.shape[1]
-    if channels == 1:
+    if views.shape[1] == 1:
         for tone in tones:
             tone.applied()
         result = views.new_empty(len(views), 3, *views.shape[2:])
         for place, (factor, offset) in enumerate(zip(factors, offsets, strict=True)):
             torch.add(torch.tensor(offset), views[:, 0], alpha=factor, out=result[:, place])
         return result
+    for tone in tones:
+        tone.settled()
     weights = torch.tensor([tone.scale * factor for tone in tones for factor in factors])
     lines = [(tone.offset, *line) for tone in tones for line in zip(factors, offsets, strict=True)]
     biases = torch.tensor([shift * factor + offset for shift, factor, offset in lines])
