@@ -24,20 +24,22 @@ class EvidenceRow:
     dataset: str = column("name of the labelled set")
     backbone: str = column("name of the backbone or baseline")
     features: str = column("class, mean_patch, class_and_mean_patch, last_four; for segmentation the layers used")
-    probe: str = column("knn, logistic, nearest_mean, ridge; for segmentation the head")
+    probe: str = column("name of the probe (`medino fewshot --probes`), or end_to_end; for segmentation the head")
     unit: str = column("what is counted: image, series, study or patient")
     patient_unit: str = column("what stands for the patient: patient, study, file or a mixture joined by +")
-    shots: int | None = column("labelled units a class, positive ones a label, or, for regression, in all", None)
+    shots: int | None = column(
+        "labelled units a class, positive ones a label, or, for regression and masks, in all", None
+    )
     episode: int | None = column("which draw of the support set", None)
     metric: str | None = column(
         "balanced_accuracy, auroc, auprc, macro_f1, kappa, brier, calibration_error; of ordered targets mae, "
-        "concordance, quadratic_kappa; dice",
+        "concordance, quadratic_kappa; of masks dice, nsd, hd95",
         None,
     )
     value: float | None = column("the metric, or the paired difference", None)
     low: float | None = column("lower end of the 95 % interval over test patients", None)
     high: float | None = column("upper end of it", None)
-    interval: str | None = column("percentile or bca: which one low and high are; null for segmentation", None)
+    interval: str | None = column("percentile or bca: which one low and high are; null for a head's own test", None)
     low_percentile: float | None = column("lower end of the percentile interval", None)
     high_percentile: float | None = column("upper end of it", None)
     low_bca: float | None = column("lower end of the bias-corrected and accelerated interval", None)
