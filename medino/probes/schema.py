@@ -33,7 +33,7 @@ class EvidenceRow:
     episode: int | None = column("which draw of the support set", None)
     metric: str | None = column(
         "balanced_accuracy, auroc, auprc, macro_f1, kappa, brier, calibration_error; of ordered targets mae, "
-        "concordance, quadratic_kappa; of masks dice, nsd, hd95",
+        "concordance, quadratic_kappa; of masks dice, surface_dice and hausdorff95 with their unit",
         None,
     )
     value: float | None = column("the metric, or the paired difference", None)
