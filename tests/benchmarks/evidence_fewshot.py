@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ TRAINED, UNTRAINED, FLOOR, CNN = "adapted", "start", "thumbnail", "cnn"
 NAMES = {TRAINED: "pretrained", UNTRAINED: "untrained", FLOOR: "thumbnail", CNN: "CNN trained on the shots"}
 OTHERS = (UNTRAINED, FLOOR, CNN)
 
-PART = """## Few-shot: pretrained minutes, untrained, floor and CNN
+PART = """## Few-shot: minutes of pretraining beside untrained, floor and CNN
 
 Measured by `make evidence-fewshot` on {machine}.
 
@@ -173,11 +174,16 @@ def in_words(found: dict[tuple[str, str, int], Difference], shots: Sequence[int]
         }
         parts = [f"{word} at {', '.join(numbers)}" for word, numbers in by_word.items() if numbers]
         said.append(f"- against {NAMES[other]}: {'; '.join(parts)} a class")
-    beaten = [shown(each) == "better" for (other, _, _), each in found.items() if other == FLOOR]
-    if not any(beaten):
-        said.append("- **The learned features don't beat the floor**, by any probe, at any number of shots.")
-    else:
-        said.append(f"- They beat the floor in {sum(beaten)} of {len(beaten)} comparisons over all probes and shots.")
+    against_floor = {cell: shown(each) for cell, each in found.items() if cell[0] == FLOOR}
+    if not any(against_floor[FLOOR, PROBES[0], number] == "better" for number in shots):
+        said.append(
+            f"- **By {probe_name(PROBES[0])} the learned features don't beat the floor at any number of shots**"
+        )
+    counts = Counter(against_floor.values())
+    said.append(
+        f"- against the floor over all probes and shots, {len(against_floor)} comparisons: better in "
+        f"{counts['better']}, worse in {counts['worse']}, no difference shown in {counts['no difference shown']}"
+    )
     return said
 
 
