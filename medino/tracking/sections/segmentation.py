@@ -7,7 +7,7 @@ from medino.tracking import html
 from medino.tracking.figures import draw_segmentation
 from medino.tracking.figures.drawn import Drawn
 from medino.tracking.names import metric_name, probe_name
-from medino.tracking.report import Part, Section, section_of
+from medino.tracking.report import Folded, Part, Section, section_of
 from medino.tracking.sections.study import study_parts
 from medino.tracking.verdict import cautions, seen_or_unknown
 
@@ -47,7 +47,11 @@ def _whole(dataset: str, rows: list[EvidenceRow], evidence: pa.Table) -> list[Pa
             f"{max(row.patients or 0 for row in rows)} test patients; each tick is one case."
         )
         parts.append(Drawn(f"dice {dataset}", draw_segmentation(rows, cases), f"Dice on {dataset}", caption))
-    parts.append(_table(rows))
+    main, others = ([row for row in rows if (row.metric == MAIN) == is_main] for is_main in (True, False))
+    parts += [_table(main)] if main else []
+    if others:
+        named = dict.fromkeys(metric_name((row.metric or "").removesuffix("_undefined")) for row in others)
+        parts.append(Folded(f"Other metrics: {', '.join(named)}", [_table(others)]))
     return parts
 
 

@@ -13,7 +13,7 @@ from medino.tracking.figures.fewshot import trained_alone
 from medino.tracking.figures.forest import MOST_LINES
 from medino.tracking.names import backbone_order, capital, metric_name, panel_name, probe_name, shots_name
 from medino.tracking.report import Folded, Part
-from medino.tracking.verdict import in_a_word, seen_or_unknown
+from medino.tracking.verdict import BETTER, WORSE, in_a_word, seen_or_unknown
 
 Line = tuple[str, str, str | None, int | None]
 """Task, probe, class and shots: what a line of a table is of."""
@@ -135,7 +135,8 @@ def _other_differences(rows: Sequence[EvidenceRow], metrics: Sequence[str]) -> M
         if any((*line, *pair, metric) in of for metric in metrics)
     ]
     header = (*_header(rows), "compared", *map(metric_name, metrics))
-    return html.table(header, lines, f"Paired differences, 95 % intervals over {_patients(rows)} test patients.")
+    caption = f"Paired differences, 95 % intervals over {_patients(rows)} test patients; without a word: none is shown."
+    return html.table(header, lines, caption)
 
 
 def _score(row: EvidenceRow | None, spread: bool = True) -> str:
@@ -148,7 +149,9 @@ def _score(row: EvidenceRow | None, spread: bool = True) -> str:
 def _difference(row: EvidenceRow | None) -> str:
     if row is None:
         return html.MISSING
-    return f"{html.number(row.value, signed=True)} {html.interval(row.low, row.high, signed=True)} {in_a_word(row)}"
+    found = f"{html.number(row.value, signed=True)} {html.interval(row.low, row.high, signed=True)}"
+    shown = in_a_word(row)
+    return f"{found} {shown}" if shown in (BETTER, WORSE) else found
 
 
 def _line(row: EvidenceRow) -> Line:
