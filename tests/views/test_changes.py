@@ -71,6 +71,16 @@ def plainly(view: torch.Tensor, change: Change) -> np.ndarray:
 
 
 @WAYS
+def test_what_is_bright_after_contrast_is_solarised(way: Way) -> None:
+    view = torch.randint(0, 256, (1, 3, 24, 24), generator=torch.Generator().manual_seed(2)) / 255
+    change = Change(jitter=ColourJitter(1.2, 0.7, 0.9, 0.04, (1, 0, 3, 2)), solarise=True)
+    expected = plainly(view[0], change)
+    assert (expected < 0.45).any()
+    far = np.abs(way(view.clone(), [change])[0].numpy() - expected) > 0.1 / 255
+    assert far.mean() <= 0.002
+
+
+@WAYS
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_views_are_changed_as_plain_formulas_say(kind: str, way: Way) -> None:
     """To a tenth of a level of 8 bits, but for pixels that stand on solarise's step."""
