@@ -79,6 +79,7 @@ def test_dice_agrees_with_simpleitk(seed: int) -> None:
     assert dice(first, second) == pytest.approx(peer.GetDiceCoefficient(), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges:FutureWarning")
 @pytest.mark.parametrize("seed", range(4))
 def test_surface_dice_agrees_with_its_definition_by_scipy_and_with_monai(seed: int) -> None:
     first, second = blobs(seed), blobs(seed + 100)
