@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from medino.core import InputError
 from medino.features import EvaluationTransform
-from medino.models import build_backbone
+from medino.models import PRESETS, build_backbone, save_backbone
 from medino.segmentation import Segmentation, SegmentationBatch, SegmentationData
 from medino.segmentation.adapted import AdaptedFeatures
 
@@ -17,6 +17,9 @@ TrainerMaker = Callable[..., pl.Trainer]
 
 VALUES = {"background": 0, "bright": 128, "dark": 255}
 SMALL = EvaluationTransform(size=64)
+
+FELT = PRESETS["mini"].replace(layerscale_init=1.0)
+"""Its blocks have a say though they are untrained: at the recipe's 1e-5 nothing in them shows."""
 
 
 def adapted(**settings: Any) -> Segmentation:
@@ -37,7 +40,7 @@ def backbone_alone(model: Segmentation) -> dict[str, torch.Tensor]:
 
 def with_random_adapters(dtype: torch.dtype) -> AdaptedFeatures:
     generator = torch.Generator().manual_seed(0)
-    features = AdaptedFeatures(build_backbone("mini", seed=1).to(dtype), [2, 5], 4, generator)
+    features = AdaptedFeatures(build_backbone(FELT, seed=1).to(dtype), [2, 5], 4, generator)
     with torch.no_grad():
         for parameter in features.adapters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=dtype) * 0.1)
@@ -55,9 +58,9 @@ def test_merged_adapters_compute_the_same(dtype: torch.dtype, tolerance: float) 
         features.part()
         torch.testing.assert_close(merged, apart, rtol=tolerance, atol=tolerance)
         assert torch.equal(features(images), apart)
-    untouched = build_backbone("mini", seed=1).to(dtype).eval()
+    untouched = build_backbone(FELT, seed=1).to(dtype).eval()
     without = torch.cat([tokens.patches for tokens in untouched.intermediate(images, [2, 5])], dim=-1)
-    assert not torch.allclose(apart, without.permute(0, 3, 1, 2), rtol=1e-2)
+    assert float((apart - without.permute(0, 3, 1, 2)).abs().mean()) > 0.1
 
 
 def test_adapters_begin_as_nothing_and_stand_where_they_can_learn() -> None:
@@ -78,6 +81,18 @@ def test_head_and_adapters_learn_and_the_backbone_does_not(shapes: Path, trainer
     assert not torch.equal(head["classify.weight"], model.head.state_dict()["classify.weight"])
     assert model.features.backbone.mask_token is not None
     assert not model.features.backbone.mask_token.requires_grad
+
+
+def test_adapters_fit_what_a_head_alone_does_not(shapes: Path, trainer: TrainerMaker, tmp_path: Path) -> None:
+    weights = str(tmp_path / "felt.safetensors")
+    save_backbone(build_backbone(FELT, seed=1), weights)
+
+    def last_loss(lora_rank: int | None) -> float:
+        model, runner = adapted(weights=weights, lora_rank=lora_rank, learning_rate=3e-3, dropout=0.0), trainer(20)
+        runner.fit(model, SegmentationData(str(shapes), VALUES, SMALL, batch_size=7))
+        return float(runner.callback_metrics["train/loss"])
+
+    assert last_loss(4) < 0.8 * last_loss(None)
 
 
 def test_a_checkpoint_holds_head_and_adapters_and_resumes_to_the_bit(
