@@ -26,7 +26,7 @@ from medino.core import RunFolder
 from medino.data import Manifest
 from medino.probes import EvidenceRow, read_evidence, summaries
 from medino.tracking import draw_fewshot
-from medino.tracking.names import probe_name
+from medino.tracking.names import capital, probe_name
 from tests.benchmarks.evidence_page import PAGE, write_part
 from tests.benchmarks.paired import Difference, difference, outcomes
 from tests.benchmarks.real_images import SETS as IMAGES
@@ -50,6 +50,9 @@ patients (30 %) are never seen before they are tested. Beside it: the same netwo
 pixels with histograms of colour and gradient, the floor; and a small residual network trained end to end on each
 support set alone, at settings fixed beforehand. {episodes} support sets for each number of shots, the same for all; the
 CNN is trained on the first {cnn_episodes} of them, and compared on these.
+
+The settings of the pretraining were found earlier on such histology tiles, some of those that are tested here among
+them ([learning.md](learning.md)); the intervals don't know of that search. Radiographs and cells had no part in it.
 
 Balanced accuracy, mean over support sets, with its 95 % interval over test patients. Differences are paired, on the
 same patients, support sets and resamples; bold ones have an interval without zero. Each interval stands for itself:
@@ -214,9 +217,9 @@ def section(study: Study, figures: Path) -> str:
     minutes = (study.run.backbone.stat().st_mtime - start.stat().st_mtime) / 60
     return "\n".join(
         [
-            f"### {study.settings['name']}: {study.title}",
+            f"### {capital(study.settings['name'])}",
             "",
-            f"{len(manifest)} images, {trained_on} of them for training; {tested.patients} test patients "
+            f"{capital(study.title)}: {len(manifest)} images, {trained_on} of them for training; {tested.patients} test patients "
             f"(what stands for the patient: {study.unit}), {tested.patients_seen} of them seen in pretraining. "
             f"Pretraining: {steps} steps of {batch}, {steps * batch} images seen, {minutes:.0f} minutes of the clock. "
             f"`medino adapt --config experiments/fewshot/{study.run.path.name}.yaml`.",
