@@ -92,7 +92,7 @@ def test_adapters_fit_what_a_head_alone_does_not(shapes: Path, trainer: TrainerM
         runner.fit(model, SegmentationData(str(shapes), VALUES, SMALL, batch_size=7))
         return float(runner.callback_metrics["train/loss"])
 
-    assert last_loss(4) < 0.8 * last_loss(None)
+    assert last_loss(4) < 0.9 * last_loss(None)
 
 
 def test_a_checkpoint_holds_head_and_adapters_and_resumes_to_the_bit(
