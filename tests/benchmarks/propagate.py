@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,39 +50,48 @@ PAGE = """# From one slice to a volume
 
 Made by `make bench-propagate` on {machine}.
 
-Hippocampus in MR (MSD Task04): {test} test patients, one volume each, about 35 sagittal slices a volume. Of
-each, the middle slice is marked with its two parts (anterior, posterior), and all other slices are found from
-it. Nothing else of the volume, and no other patient's labels, is used. Dice is over the slices that nobody
+Hippocampus in MR (MSD Task04): the first {test} of the {others} patients that are not trained on, one volume each,
+about 35 sagittal slices a volume. Of each, the middle slice is marked with its two parts (anterior, posterior),
+and all other slices are found from it. Nothing else of the volume, and no other patient's labels, is used. Dice is over the slices that nobody
 marked, mean of the two parts; 95 % intervals are percentiles of {replicates} resamples of the test patients,
 the same for all methods, and differences are paired.
 
 Slices are shown whole at {size} px, in patches of 4 px ({voxels:.1f} voxels of 1 mm). The backbone is a small
 vision transformer (128 wide, 4 blocks), as it is drawn ("untrained") and after {steps} steps of {batch} slices
-by DINOv2's objective on the other {seen} patients' slices without their labels ("trained", {minutes}). "Pixels"
-are the patches' own 48 values: what is left without any backbone. The linear head (BatchNorm and a 1x1
+by DINOv2's objective on {seen} other patients' slices without their labels ("trained", {minutes}).
+"Pixels" are the patches' own 48 values: what is left without any backbone. The linear head (BatchNorm and a 1x1
 convolution, Dice + cross-entropy, 100 steps) is trained on the marked slice of the volume alone, anew for each
 volume.
 
 {table}
 
 Each method's one setting was chosen on {chosen_on} volumes of the patients that were trained on, by the same
-measure: the neighbourhood's radius out of {radii} patches, the head's learning rate out of {rates}; the trained
-backbone takes what was chosen for the untrained one. Chosen: {chosen}. The window is that of the whole volume
-(`--intensity.window full`); the other settings of `medino propagate` are DINO's for video.
+measure: the radius of the neighbourhood in patches, the head's learning rate. The trained backbone takes what
+was best for the untrained one. Tried: {tried}. A radius that is too large costs nearly all, as a small object's
+soft labels thin out from slice to slice: it is why `medino propagate` looks 2 patches around by default. The
+window is that of the whole volume (`--intensity.window full`); the other settings are DINO's for video.
 
 {words}
+
+The best radius and the best rate are at the end of what was tried: a radius of 1 and a head trained longer were not.
 """
 
 
 def pretrain(manifest: Path, run: Path, steps: int) -> float:
-    """Train from scratch on slices without labels; leaves the untrained backbone and the trained one. Seconds."""
+    """Train from scratch on slices without labels; leaves the untrained backbone and the trained one.
+
+    Returns:
+        Seconds of processor time.
+    """
     settings = {**SMALL_SCALE, "backbone_settings": {**BACKBONE, **SMALL_SCALE["backbone_settings"]}}
     module = DINOv2(**settings, seed=0)
     save_backbone(module.core.student.backbone, run / "untrained.safetensors")
     data = PretrainingData(
         str(manifest), batch_size=BATCH, views="radiology", global_size=64, local_size=24, num_local_crops=4, seed=0
     )
-    return train(module, data, run, steps, "pretraining")
+    began = time.process_time()
+    train(module, data, run, steps, "pretraining")
+    return time.process_time() - began
 
 
 def makers_of(run: Path) -> dict[str, MapMaker]:
@@ -119,26 +129,29 @@ def measured(method: Method, volumes: Sequence[LabelledVolume], what: str) -> np
     return np.array(scores)
 
 
-def chosen_settings(
+def tried_settings(
     methods: Mapping[str, Mapping[str, Method]], volumes: Sequence[LabelledVolume], work: Path
-) -> dict[str, str]:
-    """The setting of each method that is best; trained tokens get that of untrained ones, so as not to be favoured.
+) -> dict[str, dict[str, float]]:
+    """The mean of each method by its setting; what was tried before is not tried again.
 
-    What was chosen before is not chosen again.
+    Trained tokens get what untrained ones got, so as not to be favoured.
     """
-    kept = work / "chosen.json"
-    found: dict[str, str] = read_json(kept) if kept.exists() else {}
+    kept = work / "tried.json"
+    found: dict[str, dict[str, float]] = read_json(kept) if kept.exists() else {}
     for name, settings in methods.items():
-        if name in found:
-            continue
-        if name.endswith(", trained"):
-            found[name] = found[name.replace(", trained", ", untrained")]
+        if name in found or name.endswith(", trained"):
             continue
         scores = {key: measured(method, volumes, f"{name}, {key}").mean() for key, method in settings.items()}
-        found[name] = max(scores, key=lambda key: scores[key])
-        print(name, {key: round(float(score), 3) for key, score in scores.items()}, flush=True)
-    write_json(kept, found)
+        found[name] = {key: round(float(score), 3) for key, score in scores.items()}
+        print(name, found[name], flush=True)
+        write_json(kept, found)
     return found
+
+
+def chosen_setting(tried: Mapping[str, Mapping[str, float]], name: str) -> str:
+    """The best setting of a method."""
+    scores = tried[name.replace(", trained", ", untrained")]
+    return max(scores, key=lambda key: scores[key])
 
 
 def interval(values: np.ndarray) -> str:
@@ -190,24 +203,27 @@ def page(data: Path, work: Path, steps: int) -> str:
     seconds = read_json(work / "seconds.json")
     transform = transform_of(SIZE, "full")
     methods = candidates(makers_of(run), transform)
-    chosen = chosen_settings(methods, read_volumes(first_patients(seen, CHOSEN_ON), transform), work)
+    tried = tried_settings(methods, read_volumes(first_patients(seen, CHOSEN_ON), transform), work)
+    chosen = {name: chosen_setting(tried, name) for name in methods}
     scores = all_scores(methods, chosen, read_volumes(first_patients(unseen, TESTED), transform), work)
     return PAGE.format(
         machine=f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
         test=len(scores[COPY]),
+        others=len(set(unseen.column("patient"))),
         seen=len(set(seen.column("patient"))),
         replicates=REPLICATES,
         size=SIZE,
         voxels=4 * 50 / SIZE,
-        across=SIZE // BACKBONE["patch_size"],
         steps=steps,
         batch=BATCH,
-        minutes=f"{seconds / 60:.0f} minutes",
+        minutes=f"{seconds / 60:.0f} minutes of processor time",
         table=table(scores),
         chosen_on=CHOSEN_ON,
-        radii=", ".join(map(str, RADII)),
-        rates=", ".join(f"{rate:g}" for rate in RATES),
-        chosen="; ".join(f"{name}: {key}" for name, key in chosen.items() if key),
+        tried="; ".join(
+            f"{name}: " + ", ".join(f"{key} {score:.3f}" for key, score in of.items())
+            for name, of in tried.items()
+            if name != COPY
+        ),
         words=verdict(scores),
     )
 
