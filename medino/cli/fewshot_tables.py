@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +23,9 @@ DIFFERENCES = "paired difference [95 % interval] ± spread, p by Holm"
 WIDTH = 150
 """Of the tables where the output is no terminal, columns."""
 
+FOR_TWO = 140
+"""Columns that two metrics take side by side; a narrower terminal shows the first one."""
+
 
 def show_study(evidence: pa.Table) -> None:
     """Print the summaries of one study.
@@ -32,7 +36,7 @@ def show_study(evidence: pa.Table) -> None:
     console = wide_console()
     rows, compared = summaries(evidence), differences(evidence)
     first = rows[0]
-    shown = METRICS[first.task]
+    shown = METRICS[first.task][: 2 if console.width >= FOR_TWO else 1]
     console.print(
         f"few-shot study of {first.dataset}: {first.patients} test patients (unit: {first.patient_unit}), "
         f"{'predicted' if first.task == 'regression' else 'classified'}: each {first.unit}, features: {first.features}"
@@ -57,14 +61,23 @@ def wide_console() -> Console:
 
 def scores_table(rows: list[EvidenceRow], title: str, metrics_shown: Sequence[str], signed: bool = False) -> Table:
     """One line for each number of shots, probe and backbone, one column a metric; `signed` for differences."""
-    table = Table(title=title, title_justify="left")
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     names = [metric.replace("_", " ") for metric in metrics_shown]
     for heading in ("shots", "probe", "backbone", *names, "patients (seen)"):
-        table.add_column(heading, justify="right" if heading in ("shots", "patients (seen)") else "left", no_wrap=True)
+        right = heading in ("shots", "patients (seen)")
+        # Where there is no room, numbers go on in the next line: a name that is cut off tells nothing.
+        wrapped = heading in names
+        table.add_column(
+            heading,
+            justify="right" if right else "left",
+            no_wrap=not wrapped,
+            min_width=None if wrapped else _longest(rows, heading),
+        )
     lines: dict[tuple[int, str, str], dict[str, EvidenceRow]] = {}
     for row in rows:
-        name = row.backbone if row.compared_with is None else f"{row.backbone} - {row.compared_with}"
-        lines.setdefault((row.shots or 0, row.probe, name), {})[row.metric or ""] = row
+        lines.setdefault((row.shots or 0, row.probe, _name(row)), {})[row.metric or ""] = row
     before = None
     for (shots, probe, name), metrics in lines.items():
         if before not in (None, (shots, probe)):
@@ -75,6 +88,19 @@ def scores_table(rows: list[EvidenceRow], title: str, metrics_shown: Sequence[st
         seen = "not known" if any_row.patients_seen is None else any_row.patients_seen
         table.add_row(str(shots), probe, name, *cells, f"{any_row.patients} ({seen})")
     return table
+
+
+def _longest(rows: list[EvidenceRow], heading: str) -> int:
+    """Columns that the words under a heading take."""
+    if heading == "probe":
+        return max(len(row.probe) for row in rows)
+    if heading == "backbone":
+        return max(len(_name(row)) for row in rows)
+    return len(heading)
+
+
+def _name(row: EvidenceRow) -> str:
+    return row.backbone if row.compared_with is None else f"{row.backbone} - {row.compared_with}"
 
 
 def _cell(row: EvidenceRow, signed: bool) -> str:
