@@ -50,11 +50,11 @@ PAGE = """# From one slice to a volume
 
 Made by `make bench-propagate` on {machine}.
 
-Hippocampus in MR (MSD Task04): the first {test} of the {others} patients that are not trained on, one volume each,
-about 35 sagittal slices a volume. Of each, the middle slice is marked with its two parts (anterior, posterior),
-and all other slices are found from it. Nothing else of the volume, and no other patient's labels, is used. Dice is over the slices that nobody
-marked, mean of the two parts; 95 % intervals are percentiles of {replicates} resamples of the test patients,
-the same for all methods, and differences are paired.
+Hippocampus in MR (MSD Task04): the first {test} of the {others} patients that are not trained on, one volume
+each, about 35 sagittal slices a volume. Of each, the middle slice is marked with its two parts (anterior,
+posterior), and all other slices are found from it. Nothing else of the volume, and no other patient's labels,
+is used. Dice is over the slices that nobody marked, mean of the two parts; 95 % intervals are percentiles of
+{replicates} resamples of the test patients, the same for all methods, and differences are paired.
 
 Slices are shown whole at {size} px, in patches of 4 px ({voxels:.1f} voxels of 1 mm). The backbone is a small
 vision transformer (128 wide, 4 blocks), as it is drawn ("untrained") and after {steps} steps of {batch} slices
