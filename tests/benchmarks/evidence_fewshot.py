@@ -219,8 +219,8 @@ def section(study: Study, figures: Path) -> str:
         [
             f"### {capital(study.settings['name'])}",
             "",
-            f"{capital(study.title)}: {len(manifest)} images, {trained_on} of them for training; {tested.patients} test patients "
-            f"(what stands for the patient: {study.unit}), {tested.patients_seen} of them seen in pretraining. "
+            f"{capital(study.title)}: {len(manifest)} images, {trained_on} of them for training; {tested.patients} test "
+            f"patients (what stands for the patient: {study.unit}), {tested.patients_seen} of them seen in pretraining. "
             f"Pretraining: {steps} steps of {batch}, {steps * batch} images seen, {minutes:.0f} minutes of the clock. "
             f"`medino adapt --config experiments/fewshot/{study.run.path.name}.yaml`.",
             "",
