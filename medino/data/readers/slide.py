@@ -84,8 +84,9 @@ def read(source: Source, sample: Sample) -> Pixels:
     spacing = None
     if sample.spacing_row_mm and sample.spacing_column_mm:
         spacing = (sample.spacing_row_mm, sample.spacing_column_mm)
-    stacked = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
-    return Pixels(torch.from_numpy(stacked), (0.0, 255.0), spacing=spacing, modality=sample.modality)
+    # Of 8 bits and side by side, as views are cut out of them.
+    colours = torch.from_numpy(np.array(values, order="C")).permute(2, 0, 1)
+    return Pixels(colours, (0.0, 255.0), spacing=spacing, modality=sample.modality)
 
 
 def read_mask(source: Source, frame: int, plane: int | None) -> "torch.Tensor":
