@@ -219,9 +219,10 @@ def section(study: Study, figures: Path) -> str:
         [
             f"### {capital(study.settings['name'])}",
             "",
-            f"{capital(study.title)}: {len(manifest)} images, {trained_on} of them for training; {tested.patients} test "
-            f"patients (what stands for the patient: {study.unit}), {tested.patients_seen} of them seen in pretraining. "
-            f"Pretraining: {steps} steps of {batch}, {steps * batch} images seen, {minutes:.0f} minutes of the clock. "
+            f"{capital(study.title)}: {len(manifest)} images, {trained_on} of them for training; {tested.patients} "
+            f"test patients (what stands for the patient: {study.unit}), {tested.patients_seen} of them seen in "
+            f"pretraining. Pretraining: {steps} steps of {batch}, {steps * batch} images seen, {minutes:.0f} minutes "
+            "of the clock. "
             f"`medino adapt --config experiments/fewshot/{study.run.path.name}.yaml`.",
             "",
             f"The pretrained network by {probe_name(PROBES[0])}:",
