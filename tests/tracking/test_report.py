@@ -215,3 +215,31 @@ def test_nothing_to_report_is_said_and_nothing_is_written(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="holds nothing to report"):
         report_runs([RunFolder(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["evidence.parquet"]
+
+
+def test_of_very_many_classes_the_most_frequent_confusions_are_listed() -> None:
+    where = {
+        "task": "classification",
+        "dataset": "phantom",
+        "backbone": "adapted",
+        "features": "class",
+        "probe": "knn",
+        "unit": "image",
+        "patient_unit": "patient",
+        "shots": 1,
+    }
+    rows = [
+        EvidenceRow(kind="summary", metric="balanced_accuracy", value=0.9, low=0.8, high=1.0, patients=300, **where)
+    ]
+    for place in range(300):
+        wrong = place % 30 == 7 and place % 4
+        said = "class 08" if wrong else f"class {place % 30:02d}"
+        ids = {"unit_id": f"{place:032x}", "patient": f"{place:032x}", "episode": 0}
+        rows.append(EvidenceRow(kind="outcome", target=f"class {place % 30:02d}", predicted=said, **ids, **where))
+    section = failures_section(evidence_table(rows))
+    assert section is not None
+    assert section.figures == ()
+    share = np.mean([place % 4 != 0 for place in range(300) if place % 30 == 7])
+    page = Page(str(section.html))
+    assert "most frequent confusions among 30 classes" in page.text
+    assert f"is class 07taken for class 08{100 * share:.0f} %" in page.text
