@@ -76,8 +76,12 @@ def test_a_run_leaves_the_folder_of_the_design(finished: tuple[Path, str]) -> No
     for path in (run.config, run.metrics, run.backbone, run.evidence, run.provenance, run.report):
         assert path.is_file(), path.name
     assert list(run.checkpoints.iterdir())
-    assert sorted(path.name for path in run.figures.iterdir()) == ["contact_sheet.png", "patch_maps_000002.png"]
-    assert run.report.read_text().count("data:image/png") == 3
+    assert sorted(path.name for path in run.figures.iterdir()) == [
+        "cases.png",
+        "contact_sheet.png",
+        "patch_maps_000002.png",
+    ]
+    assert run.report.read_text().count("data:image/png") == 4
     assert read_provenance(run)["steps"] == 2
 
 
