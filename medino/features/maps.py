@@ -216,8 +216,8 @@ def _announce(folder: Path, part: "_Part", announce: Callable[[str], None]) -> N
     going_on = f" ({part.done} are there already)" if part.done else ""
     ways = f" in {variants} variants" if variants > 1 else ""
     announce(
-        f"token maps {folder.name}: {images} images{ways}{going_on}, {height} x {width} patches of {channels} numbers in fp16: "
-        f"{size_in_words(part.row_bytes * images)}; {size_in_words(free)} are free"
+        f"token maps {folder.name}: {images} images{ways}{going_on}, {height} x {width} patches of {channels} "
+        f"numbers in fp16: {size_in_words(part.row_bytes * images)}; {size_in_words(free)} are free"
     )
     if needed > free:
         raise InputError(
