@@ -45,6 +45,18 @@ def test_views_have_the_right_shapes_and_range(kind: str, image: Pixels) -> None
         assert shown.max() <= 1 + 1e-5
 
 
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("image", [colour_image(), grey_image()])
+def test_views_of_a_batch_can_be_trained_on(image: Pixels, images: int) -> None:
+    make = MultiCrop("natural", **SMALL, num_local_crops=1)
+    draws = [make.draw(image, np.random.default_rng(number)) for number in range(images)]
+    views = make.make([source_of(image)] * images, draws)
+    weight = torch.ones(4, 3, 3, 3, requires_grad=True)
+    for crops in views:
+        (gradient,) = torch.autograd.grad(torch.nn.functional.conv2d(crops, weight).sum(), weight)
+        assert gradient.abs().max() > 0
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_one_address_gives_the_same_views_and_another_gives_others(kind: str) -> None:
     make, image = MultiCrop(kind, **SMALL), colour_image()
