@@ -1,5 +1,6 @@
 """The section on masks of docs/benchmarks/evidence.md: tables, and in words what the intervals say."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,11 @@ def of_set(name: str, title: str, evidence: pa.Table, facts: Mapping[str, Any]) 
             metric: str, target: str | None = None, digits: int = 3, at: tuple[int | None, str] = (shots, backbone)
         ) -> str:
             row = by.get((*at, metric, target))
-            return "" if row is None else f"{row.value:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+            if row is None:
+                return ""
+            if row.value is None or math.isnan(row.value):
+                return "undefined"
+            return f"{row.value:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
 
         far = [
             f"{cell(distance, each, 1)} ({by[shots, backbone, f'{distance}_undefined', each].value:.1f})"
