@@ -117,6 +117,8 @@ def pretrain(name: str, data: Path, steps: int) -> None:
     facts = folder / "facts.json"
     pretrained = RunFolder(folder / "pretrained")
     if not pretrained.backbone.is_file():
+        # One that was stopped begins anew, so that its time is that of all its steps.
+        shutil.rmtree(pretrained.path, ignore_errors=True)
         began = time.process_time()
         config = f"experiments/pretrain/{images.settings}.yaml"
         data_options = ["--data.init_args.manifest", str(manifest), "--data.init_args.num_workers", "0"]
