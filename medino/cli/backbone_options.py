@@ -15,16 +15,21 @@ PATCHES_ACROSS = 32
 """Patches along a side of the images, where no size is given: what a mask is made of has to be small."""
 
 
-def add_backbone_options(parser: ArgumentParser) -> None:
-    """Add --weights, --interpolation, --backbone, --seed, --size and --intensity."""
-    from medino.data import Intensity
-
+def add_backbone(parser: ArgumentParser) -> None:
+    """Add --weights, --interpolation, --backbone and --seed."""
     parser.add_argument("--weights", type=str | None, help=WEIGHTS_HELP)
     parser.add_argument("--interpolation", type=str | None, help=INTERPOLATION_HELP)
     parser.add_argument(
         "--backbone", type=str | None, help="an untrained backbone of this preset instead: mini, tiny, small, ..."
     )
     parser.add_argument("--seed", type=int, default=0, help="of the untrained backbone's weights")
+
+
+def add_backbone_options(parser: ArgumentParser) -> None:
+    """Add the options of `add_backbone`, --size and --intensity."""
+    from medino.data import Intensity
+
+    add_backbone(parser)
     parser.add_argument(
         "--size",
         type=int | None,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medino.cli.messages import INTERPOLATION_HELP, WEIGHTS_HELP
+from medino.cli.backbone_options import add_backbone, chosen_backbone
 from medino.cli.outputs import output_file
 from medino.core import InputError, patients_seen_by
 
@@ -20,16 +20,7 @@ def configure(parser: ArgumentParser) -> None:
 
     parser.add_argument("--manifest", type=str, required=True, help="the manifest that medino scan wrote")
     parser.add_argument("-o", "--output", type=str, required=True, help="the table to write, a .parquet file")
-    parser.add_argument(
-        "--weights",
-        type=str | None,
-        help=WEIGHTS_HELP,
-    )
-    parser.add_argument("--interpolation", type=str | None, help=INTERPOLATION_HELP)
-    parser.add_argument(
-        "--backbone", type=str | None, help="an untrained backbone of this preset instead: mini, tiny, small, ..."
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the untrained backbone's weights")
+    add_backbone(parser)
     parser.add_argument(
         "--module",
         type=str | None,
@@ -158,12 +149,8 @@ def backbone_and_transform(config: Namespace) -> "tuple[VisionTransformer, Evalu
     """The backbone, with given weights or untrained, and what it is shown."""
     from medino.data import Intensity
     from medino.features import EvaluationTransform
-    from medino.models import build_backbone, load_backbone
 
-    if config.weights:
-        backbone = load_backbone(config.weights, config.interpolation)
-    else:
-        backbone = build_backbone(config.backbone, seed=config.seed)
+    backbone = chosen_backbone(config)
     return backbone, EvaluationTransform.for_backbone(
         backbone.config, size=config.size, fit=config.fit, intensity=Intensity(**vars(config.intensity))
     )
