@@ -142,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MEDINO_TEST_DATA", "../shared/data")))
     parser.add_argument("--sets", nargs="*", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--pretraining_steps", type=int, default=300, help="of 32 images; runs that are there stay")
+    parser.add_argument("--pretraining_steps", type=int, default=500, help="of 32 images; runs that are there stay")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     os.chdir(ROOT)
