@@ -19,6 +19,7 @@ from medino.core.files import (
     whole_folder,
     write_json,
 )
+from medino.core.memory import keep_freed_memory
 from medino.core.progress import ProgressBar, track
 from medino.core.randomness import derive_seed, numpy_generator, torch_generator
 from medino.core.runs import RunFolder, patients_seen_by, read_provenance, write_provenance
@@ -39,6 +40,7 @@ __all__ = [
     "file_fingerprint",
     "file_sha256",
     "free_bytes",
+    "keep_freed_memory",
     "numpy_generator",
     "optional",
     "patients_seen_by",

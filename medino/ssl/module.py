@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_info
 
-from medino.core import InputError
+from medino.core import InputError, keep_freed_memory
 from medino.models import Interpolation, backbone_fingerprint, merge_lora
 from medino.ssl.anchoring import Anchor
 from medino.ssl.centering import Centering
@@ -204,6 +204,8 @@ class DINOv2(Training):
             return
         for message in EXPECTED:
             warnings.filterwarnings("ignore", message=message)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         precision = str(self.trainer.precision)
         if precision.startswith("16"):
             raise InputError(f"precision {precision} overflows in these losses; use bf16-mixed or 32-true")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from medino.core import numpy_generator, torch_generator
+from medino.core import keep_freed_memory, numpy_generator, torch_generator
 from medino.ssl import DINOv2, PretrainingBatch, Schedules, clip_gradients, make_schedules
 from medino.ssl.parameter_groups import set_step_settings
 from medino.views import BlockMasks
@@ -94,6 +94,9 @@ def main(side: str, settings: dict[str, Any]) -> None:
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(0)
     device = torch.device(settings["device"])
+    if device.type == "cpu" and side != "reference":
+        # As `DINOv2.setup` does.
+        keep_freed_memory()
     before = peak_memory(device)
     module = DINOv2(
         settings["backbone"],
@@ -103,7 +106,7 @@ def main(side: str, settings: dict[str, Any]) -> None:
         checkpoint_blocks=side == "checkpointed",
         compile_blocks=side == "compiled",
     ).to(device)
-    step = reference(module, device) if side == "reference" else ours(module)
+    step = reference(module, device) if side.startswith("reference") else ours(module)
     patch_size = module.backbone_config.patch_size
     del module
     gc.collect()
