@@ -113,7 +113,8 @@ class ClassDesign(Design):
     def task(self, support: Sequence[np.ndarray]) -> Episodes:
         """What a learner is asked on support sets of this design."""
         classes = np.repeat(np.arange(len(self.classes)), len(support[0]) // len(self.classes))
-        return Episodes(np.stack(support), classes, self.test, len(self.classes), self.draws.seed)
+        drawn = np.stack(support)
+        return Episodes(drawn, self.patients[drawn], classes, self.test, len(self.classes), self.draws.seed)
 
     def scores(self, probe: str, source: Source, support: Sequence[np.ndarray]) -> np.ndarray:
         """(E, N, C) float32 scores of the classes."""

@@ -14,8 +14,8 @@ from medino.probes.registry import EPISODES_AT_ONCE
 from medino.probes.ridge import ridge
 from medino.probes.sources import FeatureSource, Source
 
-Regression = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""From support (E, S, D), values (E, S) and queries (Q, D) to values (E, Q)."""
+Regression = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""From support (E, S, D), values (E, S), queries (Q, D) and patients (E, S), as integers, to values (E, Q)."""
 
 REGRESSIONS: dict[str, Regression] = {"ridge": ridge}
 
@@ -65,8 +65,10 @@ def draw_spread(values: np.ndarray, owners: np.ndarray, shots: int, seed: int, e
     return np.array([generator.choice(group) for group in np.array_split(ascending, shots)])
 
 
-def probe_values(probe: str, source: Source, support: np.ndarray, values: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """(E, Q) values of all test units by a probe's name, of (E, S) units and their values.
+def probe_values(
+    probe: str, source: Source, support: np.ndarray, values: np.ndarray, patients: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """(E, Q) values of all test units by a probe's name, of (E, S) units, their values and their patients.
 
     Raises:
         InputError: the source has no vectors.
@@ -74,8 +76,8 @@ def probe_values(probe: str, source: Source, support: np.ndarray, values: np.nda
     if not isinstance(source, FeatureSource):
         raise InputError(f"{source.name!r} is no table of features, which {probe} learns from; leave it out")
     vectors, parts = source.vectors, range(EPISODES_AT_ONCE, len(support), EPISODES_AT_ONCE)
-    some = zip(np.split(support, parts), np.split(values, parts), strict=True)
-    return np.concatenate([REGRESSIONS[probe](vectors[units], known, vectors[test]) for units, known in some])
+    some = zip(*(np.split(given, parts) for given in (support, values, patients)), strict=True)
+    return np.concatenate([REGRESSIONS[probe](vectors[units], known, vectors[test], of) for units, known, of in some])
 
 
 def _number(label: str) -> float:

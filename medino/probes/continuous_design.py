@@ -57,7 +57,7 @@ class ContinuousDesign(Design):
     def scores(self, probe: str, source: Source, support: Sequence[np.ndarray]) -> np.ndarray:
         """(E, N) float64 predicted values."""
         drawn = np.stack(support)
-        return probe_values(probe, source, drawn, self.values[drawn], self.test)
+        return probe_values(probe, source, drawn, self.values[drawn], self.patients[drawn], self.test)
 
     def measure(self, scores: np.ndarray) -> dict[str, Measured]:
         """All metrics of (E, N) predicted values."""

@@ -95,6 +95,11 @@ class Tested:
         return first_come(self.units.patients[self.test])
 
     @cached_property
+    def patients(self) -> np.ndarray:
+        """(U,) the patient of each unit, as integers."""
+        return first_come(self.units.patients)[2]
+
+    @cached_property
     def owners(self) -> np.ndarray:
         """Whose the units that may be drawn are, as integers: each one's patient, or itself where images are drawn."""
         if self.draws.draw == "images":

@@ -22,6 +22,7 @@ class Episodes:
 
     Attributes:
         support: (E, S) indices of the units that each episode learns from.
+        patients: (E, S) the patient of each of them, as integers.
         classes: (S,) the class of each column of `support`.
         test: (Q,) indices of the test units.
         num_classes: C.
@@ -29,6 +30,7 @@ class Episodes:
     """
 
     support: np.ndarray
+    patients: np.ndarray
     classes: np.ndarray
     test: np.ndarray
     num_classes: int

@@ -62,7 +62,13 @@ def draw_labelled(
 
 
 def one_against_rest(
-    probe: str, source: Source, support: Sequence[np.ndarray], member: np.ndarray, test: np.ndarray, seed: int
+    probe: str,
+    source: Source,
+    support: Sequence[np.ndarray],
+    member: np.ndarray,
+    patients: np.ndarray,
+    test: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
     """The probability of each label by a probe of two classes: units without it, and units with it.
 
@@ -71,6 +77,7 @@ def one_against_rest(
         source: what it learns from.
         support: for each of E episodes the (S,) units that it learns from.
         member: (U, L) whether each unit of the study has each label.
+        patients: (U,) the patient of each unit of the study, as integers.
         test: (Q,) the units asked about.
         seed: the study's seed.
 
@@ -85,6 +92,7 @@ def one_against_rest(
             counts = int((~with_it).sum()), int(with_it.sum())
             alike[counts][episode] = np.concatenate([units[~with_it], units[with_it]])
         for counts, episodes in alike.items():
-            asked = Episodes(np.stack(list(episodes.values())), np.repeat((0, 1), counts), test, 2, seed)
+            drawn = np.stack(list(episodes.values()))
+            asked = Episodes(drawn, patients[drawn], np.repeat((0, 1), counts), test, 2, seed)
             scores[list(episodes), :, label] = probe_scores(probe, source, asked)[..., 1]
     return scores

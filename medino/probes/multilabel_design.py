@@ -91,7 +91,7 @@ class MultilabelDesign(Design):
 
     def scores(self, probe: str, source: Source, support: Sequence[np.ndarray]) -> np.ndarray:
         """(E, N, L) float32 probabilities of the labels."""
-        return one_against_rest(probe, source, support, self.member, self.test, self.draws.seed)
+        return one_against_rest(probe, source, support, self.member, self.patients, self.test, self.draws.seed)
 
     def measure(self, scores: np.ndarray) -> dict[str, Measured]:
         """All metrics of (E, N, L) probabilities."""

@@ -21,6 +21,9 @@ from medino.probes.sources import FeatureSource, MappedSource, Source
 Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 """From support (E, S, D), classes (S,), queries (Q, D) and the number of classes C to scores (E, Q, C)."""
 
+ChoosingProbe = Callable[[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
+"""The same with patients (E, S), as integers, whom a probe that chooses a setting on the support set keeps together."""
+
 AnySource = TypeVar("AnySource", bound=Source)
 
 EPISODES_AT_ONCE = 64
@@ -41,7 +44,12 @@ class Learner(Generic[AnySource]):
     scores: Callable[[AnySource, Episodes], np.ndarray]
 
 
-def on_vectors(probe: Probe, largest: bool = False) -> Learner[FeatureSource]:
+def choosing_nothing(probe: Probe) -> ChoosingProbe:
+    """A probe without a setting to choose, which needs no patients, as one that is given them."""
+    return lambda support, classes, queries, num_classes, patients: probe(support, classes, queries, num_classes)
+
+
+def on_vectors(probe: ChoosingProbe, largest: bool = False) -> Learner[FeatureSource]:
     """A probe of vectors as a learner: one vector a unit, some episodes at a time.
 
     Args:
@@ -50,11 +58,11 @@ def on_vectors(probe: Probe, largest: bool = False) -> Learner[FeatureSource]:
     """
 
     def scores(source: FeatureSource, episodes: Episodes) -> np.ndarray:
-        vectors, support = source.largest if largest else source.vectors, episodes.support
-        parts = [
-            probe(vectors[some], episodes.classes, vectors[episodes.test], episodes.num_classes)
-            for some in np.split(support, range(EPISODES_AT_ONCE, len(support), EPISODES_AT_ONCE))
-        ]
+        vectors, parts = source.largest if largest else source.vectors, []
+        for start in range(0, len(episodes.support), EPISODES_AT_ONCE):
+            some = slice(start, start + EPISODES_AT_ONCE)
+            support, patients = vectors[episodes.support[some]], episodes.patients[some]
+            parts.append(probe(support, episodes.classes, vectors[episodes.test], episodes.num_classes, patients))
         return np.concatenate(parts)
 
     return Learner(FeatureSource, scores)
@@ -63,7 +71,11 @@ def on_vectors(probe: Probe, largest: bool = False) -> Learner[FeatureSource]:
 ATTENTIVE = "attentive"
 """What is asked only of backbones whose patch tokens were kept."""
 
-ON_VECTORS: dict[str, Probe] = {"nearest_mean": nearest_mean, "knn": knn, "logistic": logistic}
+ON_VECTORS: dict[str, ChoosingProbe] = {
+    "nearest_mean": choosing_nothing(nearest_mean),
+    "knn": choosing_nothing(knn),
+    "logistic": logistic,
+}
 
 PROBES: dict[str, Learner[Any]] = {
     **{name: on_vectors(probe) for name, probe in ON_VECTORS.items()},

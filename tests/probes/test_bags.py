@@ -35,7 +35,8 @@ def _one_of_many(shots: int = 20, tested: int = 100, episodes: int = 2) -> tuple
         for _ in range(episodes)
     ]
     test = np.arange(4 * shots, len(labels))
-    return _bags(bags), Episodes(np.array(support), np.repeat((0, 1), shots), test, 2, seed=0), labels[test]
+    drawn = np.array(support)
+    return _bags(bags), Episodes(drawn, drawn, np.repeat((0, 1), shots), test, 2, seed=0), labels[test]
 
 
 def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -136,7 +137,8 @@ def test_a_bag_of_one_is_its_instance(scorer: Callable) -> None:
     vectors = bags.instances[:, 0]
     np.testing.assert_array_equal(mean_of_bags(vectors, bags.bag, 40), vectors)
     np.testing.assert_array_equal(max_of_bags(vectors, bags.bag, 40), vectors)
-    asked = Episodes(np.arange(8)[None], np.arange(8) % 2, np.arange(8, 40), 2, seed=0)
+    drawn = np.arange(8)[None]
+    asked = Episodes(drawn, drawn, np.arange(8) % 2, np.arange(8, 40), 2, seed=0)
     logits = np.log(attention(scorer, bags, asked)[0])
     inputs = np.column_stack([vectors[8:], np.ones(32)])
     difference = logits[:, 1] - logits[:, 0]
@@ -163,7 +165,8 @@ def test_of_a_large_bag_a_part_is_learned_from_and_all_is_read() -> None:
 @SCORERS
 def test_identical_instances_tell_nothing(scorer: Callable) -> None:
     bags = _bags([np.full((3, 4), 2.5) for _ in range(20)])
-    asked = Episodes(np.arange(6)[None], np.arange(6) % 3, np.arange(6, 20), 3, seed=0)
+    drawn = np.arange(6)[None]
+    asked = Episodes(drawn, drawn, np.arange(6) % 3, np.arange(6, 20), 3, seed=0)
     np.testing.assert_allclose(attention(scorer, bags, asked), 1 / 3, atol=1e-5)
 
 
@@ -176,7 +179,8 @@ def test_probes_of_the_maximum_see_the_largest_value_of_each_dimension(make_mani
     for sample_id, vector in zip(table.sample_ids, table.blocks[1, "class"], strict=True):
         of_patient[sample_id.rsplit("-", 1)[0].replace("sample", "patient")].append(vector)
     largest = np.stack([np.max(of_patient[patient], axis=0) for patient in units.ids])
-    asked = Episodes(np.arange(9)[None], np.arange(9) % 3, np.arange(9, 72), 3, seed=0)
+    drawn = np.arange(9)[None]
+    asked = Episodes(drawn, drawn, np.arange(9) % 3, np.arange(9, 72), 3, seed=0)
     expected = logistic(largest[asked.support], asked.classes, largest[asked.test], 3)
     np.testing.assert_allclose(probe_scores("logistic_max", source, asked), expected, atol=1e-6)
     assert not np.allclose(probe_scores("logistic", source, asked), expected, atol=1e-2)

@@ -12,7 +12,7 @@ from medino.probes import FewShotStudy, differences, of_kind, summaries
 from medino.probes import end_to_end as rooms
 from medino.probes.end_to_end import ImageSource, augmented, end_to_end, fitted, probabilities
 from medino.probes.episodes import Episodes
-from medino.probes.units import labelled_units
+from medino.probes.units import first_come, labelled_units
 
 SIDE = 16
 
@@ -48,7 +48,8 @@ def asked(units, shots: int, episodes: int) -> Episodes:
         for episode in range(episodes)
     ]
     classes = np.repeat(np.arange(len(names)), shots)
-    return Episodes(np.stack(support), classes, np.flatnonzero(units.splits == "test"), len(names), seed=0)
+    drawn, patients = np.stack(support), first_come(units.patients)[2]
+    return Episodes(drawn, patients[drawn], classes, np.flatnonzero(units.splits == "test"), len(names), seed=0)
 
 
 def test_a_plain_difference_is_learned(make_manifest, make_images, monkeypatch: pytest.MonkeyPatch) -> None:

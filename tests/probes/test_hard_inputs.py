@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from medino.core import InputError
 from medino.features import FeatureTable
 from medino.probes import FewShotStudy, logistic, nearest_mean, of_kind, summaries
+from medino.probes.folds import inner_folds
 from medino.probes.logistic import choose_strength
 from medino.probes.ridge import ridge
 from medino.probes.span import Span
@@ -68,7 +69,8 @@ def test_a_class_of_one_vector_leaves_the_strength_to_the_prior() -> None:
     support = generator.normal(size=(3, 10, 6))
     support[:, 9] += 3
     targets = F.one_hot(torch.from_numpy(labels), 2).double()
-    assert choose_strength(Span.of(support).coordinates, targets).tolist() == [1.0, 1.0, 1.0]
+    folds = inner_folds(targets, np.tile(np.arange(10), (3, 1)))
+    assert choose_strength(Span.of(support).coordinates, targets, folds).tolist() == [1.0, 1.0, 1.0]
     scores = logistic(support, labels, support[0], 2)
     np.testing.assert_allclose(scores.sum(axis=2), 1)
     assert scores[0, 9].argmax() == 1
@@ -79,9 +81,11 @@ def test_strengths_are_chosen_some_at_a_time_where_there_are_many_numbers(monkey
     labels = np.repeat(np.arange(4), 5)
     coordinates = Span.of(generator.normal(size=(3, 20, 8)) + np.eye(4)[labels] @ np.eye(4, 8)).coordinates
     targets = F.one_hot(torch.from_numpy(labels), 4).double()
-    expected = choose_strength(coordinates, targets)
+    # No two episodes have the same folds.
+    folds = inner_folds(targets, np.array([np.arange(20), np.arange(20) // 2, np.arange(20) % 7]))
+    expected = choose_strength(coordinates, targets, folds)
     monkeypatch.setattr(sys.modules["medino.probes.logistic"], "MOST_NUMBERS", 1000)
-    assert choose_strength(coordinates, targets).tolist() == expected.tolist()
+    assert choose_strength(coordinates, targets, folds).tolist() == expected.tolist()
 
 
 def test_a_thousand_classes_are_studied(make_manifest) -> None:

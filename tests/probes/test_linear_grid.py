@@ -12,7 +12,7 @@ from medino.probes.episodes import Episodes
 from medino.probes.folds import inner_folds
 from medino.probes.linear_grid import RATES, best_head, left_out_losses, linear_grid, train_heads
 from medino.probes.sources import FeatureSource
-from medino.probes.units import labelled_units
+from medino.probes.units import first_come, labelled_units
 
 
 def _problem(shots: int = 4, classes: int = 3, dimensions: int = 20, episodes: int = 3) -> tuple[torch.Tensor, ...]:
@@ -22,6 +22,11 @@ def _problem(shots: int = 4, classes: int = 3, dimensions: int = 20, episodes: i
     support = 5 + means[labels] + torch.randn(episodes, len(labels), dimensions, generator=generator)
     queries = 5 + means + torch.randn(10, classes, dimensions, generator=generator)
     return support, F.one_hot(labels, classes).float(), queries.flatten(0, 1)
+
+
+def _folds(targets: torch.Tensor) -> torch.Tensor:
+    """(1, F, S) of vectors of as many patients."""
+    return inner_folds(targets, np.arange(len(targets))[None])
 
 
 def _standardised(support: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -48,7 +53,7 @@ def _trained(vectors: torch.Tensor, targets: torch.Tensor, rate: float) -> nn.Li
 @pytest.mark.parametrize("rate", [RATES[0], RATES[6], RATES[-1]])
 def test_a_head_is_the_one_that_sgd_trains(rate: float) -> None:
     support, targets, queries = _problem()
-    left_out = inner_folds(targets)[:1]
+    left_out = _folds(targets)[0, :1]
     for seen in (torch.ones(1, 12), 1 - left_out):
         known = torch.stack([_standardised(vectors, vectors) for vectors in support])
         fitted = train_heads(known @ known.mT + 1, targets, torch.full((3, 1), rate), seen)[:, :, 0]
@@ -64,13 +69,13 @@ def test_the_rate_is_that_of_least_loss_on_left_out_folds(monkeypatch: pytest.Mo
     monkeypatch.setattr(grid, "STEPS", 50)
     monkeypatch.setattr(grid, "RATES", (1e-4, 5e-3, 0.1))
     support, targets, queries = _problem(episodes=2)
-    folds = inner_folds(targets)
-    loss, scores = best_head(support, targets, queries, folds)
+    folds = _folds(targets)
+    loss, scores = best_head(support, targets, queries, folds.expand(2, -1, -1))
     for episode, vectors in enumerate(support):
         known = _standardised(vectors, vectors)
         losses = []
         for rate in grid.RATES:
-            heads = [(_trained(known[fold == 0], targets[fold == 0], rate), fold > 0) for fold in folds]
+            heads = [(_trained(known[fold == 0], targets[fold == 0], rate), fold > 0) for fold in folds[0]]
             left_out = [F.cross_entropy(head(known[out]), targets[out], reduction="sum") for head, out in heads]
             losses.append(torch.stack(left_out).sum().item() / len(vectors))
         assert float(loss[episode]) == pytest.approx(min(losses), rel=1e-3)
@@ -81,20 +86,10 @@ def test_the_rate_is_that_of_least_loss_on_left_out_folds(monkeypatch: pytest.Mo
 
 def test_fits_in_parts_are_the_fits_together(monkeypatch: pytest.MonkeyPatch) -> None:
     support, targets, _ = _problem()
-    products, folds = support @ support.mT, inner_folds(targets)
+    products, folds = support @ support.mT, _folds(targets)
     together = left_out_losses(products, targets, folds)
     monkeypatch.setattr("medino.probes.linear_grid.NUMBERS_AT_ONCE", 300)
     torch.testing.assert_close(left_out_losses(products, targets, folds), together)
-
-
-@pytest.mark.parametrize(("shots", "sizes"), [(1, []), (2, [3, 3]), (7, [6, 6, 3, 3, 3])])
-def test_folds_leave_every_vector_out_once_and_as_many_of_each_class(shots: int, sizes: list[int]) -> None:
-    targets = F.one_hot(torch.arange(3).repeat_interleave(shots), 3).float()
-    folds = inner_folds(targets)
-    assert folds.sum(dim=1).tolist() == sizes
-    if sizes:
-        assert (folds.sum(dim=0) == 1).all()
-        assert (folds @ targets == folds.sum(dim=1, keepdim=True) / 3).all()
 
 
 def _study(make_manifest, make_features, blocks: dict, shots: int = 4, episodes: int = 6):
@@ -117,7 +112,7 @@ def _study(make_manifest, make_features, blocks: dict, shots: int = 4, episodes:
     ]
     test = np.flatnonzero(units.splits == "test")
     support = np.array(drawn).reshape(episodes, -1)
-    asked = Episodes(support, np.repeat(np.arange(3), shots), test, 3, seed=0)
+    asked = Episodes(support, first_come(units.patients)[2][support], np.repeat(np.arange(3), shots), test, 3, seed=0)
     return source, asked, units.labels[test]
 
 

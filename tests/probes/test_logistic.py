@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
 from medino.probes import logistic
+from medino.probes.folds import inner_folds
 from medino.probes.logistic import STRENGTHS, choose_strength, fit_logistic
 from medino.probes.span import Span
 
@@ -16,6 +17,11 @@ def _problem(shots: int, dimensions: int, classes: int = 3) -> tuple[np.ndarray,
     support = means[labels] + generator.normal(size=(3, len(labels), dimensions)) * np.linspace(0.1, 2, dimensions)
     queries = means[generator.integers(classes, size=50)] + generator.normal(size=(50, dimensions))
     return support.astype(np.float32), labels, queries.astype(np.float32)
+
+
+def _folds(targets: torch.Tensor) -> torch.Tensor:
+    """Of three episodes whose vectors are of as many patients."""
+    return inner_folds(targets, np.tile(np.arange(len(targets)), (3, 1)))
 
 
 def _scaled(support: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -32,7 +38,8 @@ def test_probabilities_are_scikit_learns(shots: int, dimensions: int, classes: i
     support, labels, queries = _problem(shots, dimensions, classes)
     scores = logistic(support, labels, queries, classes)
     known = Span.of(support).coordinates
-    strengths = choose_strength(known, F.one_hot(torch.from_numpy(labels), classes).double())
+    targets = F.one_hot(torch.from_numpy(labels), classes).double()
+    strengths = choose_strength(known, targets, _folds(targets))
     for episode, vectors in enumerate(support):
         strength = float(strengths[episode])
         # Two classes have one vector d in scikit-learn, here w and -w with d = 2 w: ||w||^2 + ||-w||^2 = ||d||^2 / 2.
@@ -61,7 +68,8 @@ def test_the_objective_is_not_above_scikit_learns(strength: float) -> None:
 def test_strength_is_chosen_by_the_loss_of_left_out_folds() -> None:
     support, labels, _ = _problem(5, 30)
     known = Span.of(support).coordinates
-    chosen = choose_strength(known, F.one_hot(torch.from_numpy(labels), 3).double())
+    targets = F.one_hot(torch.from_numpy(labels), 3).double()
+    chosen = choose_strength(known, targets, _folds(targets))
     for episode in range(len(support)):
         vectors, fold = known[episode, :, :-1].numpy(), np.tile(np.arange(5), 3)
         losses = []
