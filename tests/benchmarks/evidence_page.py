@@ -12,7 +12,7 @@ PARTS = ("few-shot", "masks")
 
 HEAD = """# Evidence on real images
 
-What some minutes of pretraining from scratch on two CPU cores are worth, measured on public images by patients (or what
+What ten minutes of pretraining from scratch on two CPU cores are worth, measured on public images by patients (or what
 stands for them) that the pretraining never saw. Each part is written by a command, which also makes whatever it needs.
 """
 
