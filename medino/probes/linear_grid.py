@@ -130,7 +130,7 @@ def train_heads(
         (E, S, M, C): a head's weights are the sum of the support vectors times these, its intercept their sum.
     """
     seen = included.sum(dim=-1)
-    share = (included / seen[..., None]).mT[..., None]
+    share = (included / seen[..., None]).mT.contiguous()[..., None]
     rates = (rates * seen.clamp(max=LARGEST_BATCH) / 256)[:, None, :, None]
     coefficients = products.new_zeros(*products.shape[:2], rates.shape[2], targets.shape[1])
     velocity = torch.zeros_like(coefficients)
