@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from medino.views.blur import blur_planes_
+from medino.views.blur import gaussian_blur
 from medino.views.geometry import lay
 from medino.views.grey import Noise, add_noises_, adjust_gamma_
 from medino.views.photometry import OPERATIONS, ColourJitter, amount_of, solarise_, to_greyscale_
@@ -62,9 +62,7 @@ def change_views(views: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor
     _jitter_colours(views, _drawn(changes, "jitter"))
     _each(views, _drawn(changes, "gamma"), adjust_gamma_)
     _together(views, _drawn(changes, "greyscale"), lambda some, _: to_greyscale_(some))
-    channels = views.shape[1]
-    sigmas = _drawn(changes, "sigma")
-    blur_planes_(views.flatten(0, 1), {channels * i + c: sigma for i, sigma in sigmas.items() for c in range(channels)})
+    _together(views, _drawn(changes, "sigma"), gaussian_blur)
     _together(views, _drawn(changes, "solarise"), lambda some, _: solarise_(some))
     _together(views, _drawn(changes, "noise"), add_noises_)
     return views

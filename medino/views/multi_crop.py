@@ -1,6 +1,6 @@
 """Multi-crop: two global and n local views of each image, ready for the backbone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from medino.data import Pixels, Window
 from medino.data.intensity import Intensity
 from medino.views import resample
 from medino.views.blur import SMALLEST_BLURRED_SIDE
-from medino.views.changes import Change, change_views, lay_views, stainable
-from medino.views.geometry import Crop, draw_crop, lay
+from medino.views.changes import Change, change_views, lay_views
+from medino.views.geometry import Crop, draw_crop
 from medino.views.grey import look_through
 from medino.views.kinds import BLUR_PROBABILITIES, KINDS, Kind, Place
 from medino.views.resample import interleaved, resize_colour, resize_colours, resize_crops
-from medino.views.tone import Tone, change_tones, normalised
+from medino.views.tone import change_one_by_one
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -190,7 +190,9 @@ class MultiCrop:
         if resample.one_by_one(device):
             # A tenth faster, as these are many calls for few numbers.
             with torch.inference_mode():
-                each = [self._toned(source, drawn, some, size) for source, drawn in zip(sources, draws, strict=True)]
+                each = [
+                    self._one_by_one(source, drawn, some, size) for source, drawn in zip(sources, draws, strict=True)
+                ]
             if len(each) == 1 and torch.is_inference_mode_enabled():
                 # Without a copy: new memory costs as much as an operation.
                 return each[0]
@@ -202,37 +204,34 @@ class MultiCrop:
             views[:, places] = self._normalised(changed)
         return views.flatten(0, 1)
 
-    def _toned(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
+    def _one_by_one(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
         """Some views of one image on a CPU, (n, 3, size, size)."""
-        crops, changes = draws.crops[some], draws.changes[some]
+        views: Iterable[torch.Tensor]
         if source.dtype == torch.uint8:
-            views = torch.empty(len(crops), 3, size, size)
-            for view, crop, change in zip(views, crops, changes, strict=True):
-                view.copy_(lay(resize_colour(source, crop, size), change.flip, change.turns))
-            tones = [Tone(view, 1 / 255) for view in views]
+            views, scale = [resize_colour(source, crop, size) for crop in draws.crops[some]], 1 / 255
         else:
-            views = stainable(self._shown(source, draws, some, size), changes)
-            tones = [Tone(view) for view in views]
-        change_tones(views, tones, changes)
-        return normalised(views, tones, self.factors, self.offsets)
+            views, scale = self._shown(source, draws, some, size), 1.0
+        return change_one_by_one(views, draws.changes[some], size, scale, self.factors, self.offsets)
 
     def _changed(
         self, sources: Sequence[torch.Tensor], draws: Sequence[ViewDraws], some: slice, size: int
     ) -> torch.Tensor:
         """Some views of k images with as many channels each: (n, k, 1 or 3, size, size) in [0, 1]."""
-        shown = [self._shown(source, drawn, some, size) for source, drawn in zip(sources, draws, strict=True)]
+        shown = [
+            lay_views(self._shown(source, drawn, some, size), drawn.changes[some])
+            for source, drawn in zip(sources, draws, strict=True)
+        ]
         views = torch.stack(shown, dim=1)
         changes = [change for crop in zip(*(drawn.changes[some] for drawn in draws), strict=True) for change in crop]
         return change_views(views.flatten(0, 1), changes).unflatten(0, views.shape[:2])
 
     def _shown(self, source: torch.Tensor, draws: ViewDraws, some: slice, size: int) -> torch.Tensor:
-        """Some views of an image, resized, windowed and laid: (n, 1 or 3, size, size) in [0, 1]."""
-        crops, changes = draws.crops[some], draws.changes[some]
+        """Some views of an image, resized and windowed: (n, 1 or 3, size, size) in [0, 1]."""
+        crops = draws.crops[some]
         if source.dtype == torch.uint8:
-            return lay_views(resize_colours(source, crops, size), changes).float().mul_(1 / 255)
+            return resize_colours(source, crops, size).float().mul_(1 / 255)
         resized = resize_crops(source.float(), crops, size)
-        windows, inverted = draws.windows[some], [draws.inverted] * len(crops)
-        return lay_views(look_through(resized, windows, inverted, self.intensity), changes)
+        return look_through(resized, draws.windows[some], [draws.inverted] * len(crops), self.intensity)
 
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
         """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation, (n, k, 3, S, S)."""

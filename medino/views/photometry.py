@@ -111,12 +111,11 @@ def adjust_saturation_(images: torch.Tensor, factor: Amount) -> torch.Tensor:
 def adjust_hue_(images: torch.Tensor, turns: Amount) -> torch.Tensor:
     """Turn the hue of every pixel on the colour circle of HSV; value and saturation stay.
 
-    On the circle, each channel is a trapezium between the pixel's darkest and brightest value: with hue in sixths, red
-    is `clamp(abs(hue - 3) - 1, 0, 1)` of the chroma above the darkest. What is cut off there is known from the other
-    channels, it is `2 red - median`, and a turn of less than a sixth adds to it or takes from it, on whichever side of
-    the circle the pixel is: green over blue, or blue over green. So no hue is computed, and nothing divided by chroma.
-    The side is a step function; a ramp as steep as the turn allows gives the same, since where the ramp is not yet at
-    its end the sum is beyond what is cut off.
+    On the circle each channel is a trapezium, cut off at the pixel's darkest and brightest value. Whole it would be a
+    triangle, `2 red - median`, whose falling side (green over blue) a turn by t sixths lowers by t of the chroma, and
+    whose rising side it lifts. Where the result is not cut off, that is
+    `(2 - |t|) red - (1 - |t|) median - t (green - blue)` on both sides, and elsewhere both are beyond what is cut off.
+    So no hue is computed, nothing divided by chroma and no side chosen.
 
     Args:
         images: (..., C, H, W) in [0, 1].
@@ -124,36 +123,47 @@ def adjust_hue_(images: torch.Tensor, turns: Amount) -> torch.Tensor:
     """
     if images.shape[-3] == 1:
         return images
-    *shape, channels, height, width = images.shape
-    scratch = torch.empty(*shape, 5 + channels, height, width, device=images.device)
-    on_cpu = images.device.type == "cpu"
-    # A call of NumPy's takes a third of the time of one of torch's, which counts for planes as small as these.
-    do: Any = np if on_cpu else torch
-    planes, spare = (images.numpy(), scratch.numpy()) if on_cpu else (images, scratch)
-    red, green, blue = planes.swapaxes(0, -3)
-    high, low, brightest, darkest, reach, *side = spare.swapaxes(0, -3)
-    do.maximum(red, green, out=high)
-    do.minimum(red, green, out=low)
-    do.maximum(high, blue, out=brightest)
-    do.minimum(low, blue, out=darkest)
-    do.minimum(high, blue, out=high)
-    do.maximum(high, low, out=high)
-    slack: Amount = 1 - (6 * turns).__abs__()
-    do.subtract(brightest, darkest, out=reach)
-    do.multiply(reach, slack[..., 0, :, :] if isinstance(slack, torch.Tensor) else slack, out=reach)
-    do.negative(reach, out=low)
-    for result, first, second in zip(side, (green, blue, red), (blue, red, green), strict=True):
-        do.subtract(first, second, out=result)
-    median, least, brightest, darkest, reach, sides = scratch.split_with_sizes((1, 1, 1, 1, 1, 3), -3)
-    torch.clamp(sides, least, reach, out=sides)
-    # 2 images - median, without a negative of the median.
-    torch.lerp(median, images, 2.0, out=images)
-    steepness = 6 * turns / slack
-    if isinstance(steepness, torch.Tensor):
-        images.sub_(sides.mul_(steepness))
-    else:
-        images.sub_(sides, alpha=steepness)
-    return torch.clamp(images, darkest, brightest, out=images)
+    darkest, median, brightest = torch.empty_like(images).unbind(-3)
+    order_channels(images.unbind(-3), darkest, median, brightest)
+    # Green - blue, blue - red, red - green.
+    differences = images.roll(-1, -3) - images.roll(1, -3)
+    sixths = 6 * turns
+    torch.lerp(median.unsqueeze(-3), images, 2 - sixths.__abs__(), out=images)
+    images.sub_(differences.mul_(sixths))
+    return torch.clamp(images, darkest.unsqueeze(-3), brightest.unsqueeze(-3), out=images)
+
+
+def order_channels(colours: Sequence[Any], darkest: Any, median: Any, brightest: Any, library: Any = torch) -> None:
+    """Write the darkest, middle and brightest value of each pixel.
+
+    Args:
+        colours: red, green and blue, each (..., H, W).
+        darkest: where to, like the others; tensors, or arrays where the library is NumPy.
+        median: where to.
+        brightest: where to.
+        library: torch, or NumPy, a call of which costs half as much.
+    """
+    red, green, blue = colours
+    library.maximum(red, green, out=brightest)
+    library.minimum(red, green, out=darkest)
+    library.minimum(brightest, blue, out=median)
+    library.maximum(median, darkest, out=median)
+    library.maximum(brightest, blue, out=brightest)
+    library.minimum(darkest, blue, out=darkest)
+
+
+def hue_mixing(turns: float) -> np.ndarray:
+    """`adjust_hue_`, before it cuts off, as a product of (3, 4) float32 and red, green, blue and median."""
+    sixths = 6 * turns
+    own, middle = 2 - abs(sixths), abs(sixths) - 1
+    rows = ((own, -sixths, sixths, middle), (sixths, own, -sixths, middle), (-sixths, sixths, own, middle))
+    return np.array(rows, np.float32)
+
+
+def saturation_mixing(factor: float) -> np.ndarray:
+    """`adjust_saturation_`, before it cuts off, as a product of (3, 3) float32 and red, green and blue."""
+    own, (red, green, blue) = factor, ((1 - factor) * weight for weight in GREY_WEIGHTS)
+    return np.array(((own + red, green, blue), (red, own + green, blue), (red, green, own + blue)), np.float32)
 
 
 OPERATIONS = (adjust_brightness_, adjust_contrast_, adjust_saturation_, adjust_hue_)

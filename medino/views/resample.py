@@ -105,22 +105,22 @@ def resize_crops(image: torch.Tensor, crops: Sequence[Crop], size: int) -> torch
         size: side of the results, in pixels.
 
     Returns:
-        (n, C, size, size) float32, contiguous. Bicubic weights overshoot: it may leave the range of the image.
+        (n, C, size, size) float32, columns contiguous. Bicubic weights overshoot: it may leave the range of the image.
     """
     n = len(crops)
     index, weights = cubic_taps([crop.height for crop in crops] + [crop.width for crop in crops], size, image.device)
     if not (one_by_one(image.device) and size >= LARGE_SIDE):
-        return _resized(image, crops, (index[:n], weights[:n]), (index[n:], weights[n:]))
+        return _resized(image, crops, (index[:n], weights[:n]), (index[n:], weights[n:])).mT
     taps = list(zip(index.split(1), weights.split(1), strict=True))
     each = zip(crops, taps[:n], taps[n:], strict=True)
-    return torch.cat([_resized(image, [crop], rows, columns) for crop, rows, columns in each])
+    return torch.cat([_resized(image, [crop], rows, columns) for crop, rows, columns in each]).mT
 
 
 Taps = tuple[torch.Tensor, torch.Tensor]
 
 
 def _resized(image: torch.Tensor, crops: Sequence[Crop], rows: Taps, columns: Taps) -> torch.Tensor:
-    """Some crops of an image, by their taps (n, size, T) along both axes."""
+    """Some crops of an image, by their taps (n, size, T) along both axes; rows and columns swapped."""
     box = (
         min(crop.top for crop in crops),
         max(crop.top + crop.height for crop in crops),
@@ -135,8 +135,7 @@ def _resized(image: torch.Tensor, crops: Sequence[Crop], rows: Taps, columns: Ta
     # (n, C, size, width) to (n, C, width, size): the columns that are summed now are rows.
     turned = transposed(down.view(n, channels, size, width))
     index, weights = _of_planes(columns, [crop.left - box[2] for crop in crops], channels, width, shared=False)
-    across = weighted_rows(turned.flatten(0, 2), index, weights)
-    return transposed(across.view(n, channels, size, size))
+    return weighted_rows(turned.flatten(0, 2), index, weights).view(n, channels, size, size)
 
 
 def _of_planes(

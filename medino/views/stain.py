@@ -43,6 +43,9 @@ STAINS = _stain_matrix()
 UNMIXING = torch.linalg.inv(STAINS)
 """(3, 3) float64: stains (columns) in a unit of optical density of red, green and blue (rows)."""
 
+STEPS = torch.einsum("so,is->soi", STAINS, UNMIXING).flatten(1).numpy()
+"""(3, 9): what a unit of each stain's factor adds to the product (3, 3) of `log_mixing`."""
+
 
 class StainJitter(NamedTuple):
     """A factor and a shift for each of haematoxylin, eosin and residual."""
@@ -77,10 +80,12 @@ def jitter_stains(images: torch.Tensor, jitters: Sequence[StainJitter]) -> torch
 
     `images` is used up.
     """
-    return mix_logs_(images.contiguous(), *log_mixing(jitters)).clamp_max_(1)
+    mixing = torch.from_numpy(log_mixing(jitters)).to(images)
+    logs = log_(images.clamp_min_(DARKEST)).flatten(2)
+    return torch.baddbmm(mixing[..., 3:], mixing[..., :3], logs).view_as(images).exp2_().clamp_max_(1)
 
 
-def log_mixing(jitters: Sequence[StainJitter], white: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+def log_mixing(jitters: Sequence[StainJitter], white: float = 1.0) -> np.ndarray:
     """A jitter's three steps, which are linear in optical density, as one product for each of n images.
 
     Args:
@@ -88,26 +93,14 @@ def log_mixing(jitters: Sequence[StainJitter], white: float = 1.0) -> tuple[torc
         white: what the images have where no light is absorbed.
 
     Returns:
-        Matrices (n, 3, 3) and offsets (n, 3, 1), which make the base-2 logarithms of the result of the natural ones of
-        an image.
+        (n, 3, 4) float32, which make the base-2 logarithms of a result in which white is 1 of the natural ones of an
+        image's red, green and blue, and of 1.
     """
-    scales, shifts = (np.array(values) for values in zip(*jitters, strict=True))
-    mixing = (UNMIXING.numpy() @ (scales[..., None] * STAINS.numpy())).swapaxes(1, 2)
+    scales, shifts = np.array(jitters).swapaxes(0, 1)
+    mixing = (scales @ STEPS).reshape(-1, 3, 3)
     # exp(-(mixing @ density + offset)), where the density is -log(image / white).
     offsets = (shifts @ STAINS.numpy())[..., None] + math.log(white) * mixing.sum(axis=2, keepdims=True)
-    mixing, offsets = (LOG2_E * numbers.astype(np.float32) for numbers in (mixing, -offsets))
-    return torch.from_numpy(mixing), torch.from_numpy(offsets)
-
-
-def mix_logs_(images: torch.Tensor, mixing: torch.Tensor, offsets: torch.Tensor, white: float = 1.0) -> torch.Tensor:
-    """Do what `log_mixing` gives to contiguous images (n, 3, H, W) in [0, white], in place.
-
-    Returns:
-        Images in which 1 is white; what exceeds it is not cut off.
-    """
-    logs = log_(images.clamp_min_(DARKEST * white), torch.empty_like(images)).flatten(2)
-    torch.baddbmm(offsets.to(images), mixing.to(images), logs, out=images.flatten(2))
-    return images.exp2_()
+    return (LOG2_E * np.concatenate((mixing, -offsets), axis=2)).astype(np.float32)
 
 
 def _density(image: torch.Tensor) -> torch.Tensor:

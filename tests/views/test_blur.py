@@ -5,11 +5,17 @@ import pytest
 import torch
 from scipy import ndimage, stats
 
-from medino.views import draw_blur_sigma, gaussian_blur
+from medino.views import draw_blur_sigma, gaussian_blur, resample
+
+
+@pytest.fixture(params=["one by one", "together"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CPU, and as on a GPU."""
+    monkeypatch.setattr(resample, "one_by_one", lambda device: request.param == "one by one")
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 5, 9), (3, 98, 64)])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 5, 9), (3, 98, 64), (2, 17, 35)])
 def test_blur_is_scipys_cut_after_four_pixels(shape: tuple[int, int, int], sigma: float) -> None:
     image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     expected = ndimage.gaussian_filter(image.double().numpy(), sigma, mode="mirror", radius=4, axes=(1, 2))
