@@ -177,15 +177,20 @@ class MaskStudy:
             found[cell] = mask_results(design, values)
             yield support_rows(design, support[shots], wheres[cell])
             yield from case_rows(design, values, wheres[cell])
-            yield from undefined_rows(design, values, wheres[cell])
+            yield from undefined_rows(design, values, seen[name], wheres[cell])
         for cell, results in found.items():
             for (class_name, metric), result in results.items():
                 where = {**wheres[cell], "target": class_name}
                 yield episode_rows(metric, result, where)
                 yield summary_row(design, metric, result, seen[cell[2]], self.interval, where)
-        references = list(self.references or list(learners)[:1]) + [UNET] * (self.unet is not None)
-        for reference in references:
-            for cell, (class_name, metric), difference, told in compared(found, reference):
+        references = list(dict.fromkeys(self.references or list(learners)[:1]))
+        # Of two references the first is what the second is compared with, and not the other way round as well.
+        others = {name: set(learners).difference(references[:place]) for place, name in enumerate(references)}
+        if self.unet is not None:
+            others[UNET] = set(learners)
+        for reference, names in others.items():
+            among = {cell: results for cell, results in found.items() if cell[2] in names}
+            for cell, (class_name, metric), difference, told in compared(among, reference):
                 where = {**wheres[cell], "target": class_name, "compared_with": reference, **told}
                 either = seen_by_either(seen[cell[2]], seen[reference])
                 yield summary_row(design, metric, difference, either, self.interval, where)
@@ -225,10 +230,16 @@ class MaskStudy:
             yield from case_results(masks, truth, images.class_names, unit, patient, spacing, self.tolerance)
 
 
-def undefined_rows(design: MaskDesign, values: Values, where: Mapping[str, object]) -> Iterator[pa.Table]:
-    """Evidence: in how many cases, averaged over episodes, a distance is not defined."""
+def undefined_rows(
+    design: MaskDesign, values: Values, seen: frozenset[str] | None, where: Mapping[str, object]
+) -> Iterator[pa.Table]:
+    """Evidence: in how many cases, averaged over episodes, a distance is not defined; `seen` as in `summary_row`."""
+    patients = {
+        "patients": len(design.test_patients),
+        "patients_seen": None if seen is None else len(seen & set(design.test_patients)),
+    }
     for (class_name, metric), some in values.items():
         if can_be_undefined(metric):
             count = float(np.isnan(some).sum(axis=1).mean())
             told = {"metric": f"{metric}{UNDEFINED}", "value": count, "target": class_name}
-            yield evidence_block(1, kind="summary", patients=len(design.test_patients), **told, **where)
+            yield evidence_block(1, kind="summary", **patients, **told, **where)

@@ -14,7 +14,7 @@ from medino.core import InputError
 from medino.data import Manifest, assign_splits, scan
 from medino.features import BackboneMaps, EvaluationTransform, MapStore, PatchPixels, keep_maps
 from medino.models import PRESETS, build_backbone
-from medino.probes import differences, of_kind, summaries
+from medino.probes import differences, of_kind, patient_counts, summaries
 from medino.segmentation import HeadTraining, MaskStudy, Training, dice
 from medino.segmentation.kept import class_shares
 from medino.segmentation.mask_design import MaskedImages
@@ -83,6 +83,20 @@ def test_a_summary_can_be_recomputed_from_the_outcomes(evidence: pa.Table) -> No
     assert undefined.value == pytest.approx(sum(row["value"] is None for row in outcomes) / 2)
 
 
+def test_a_paired_interval_can_be_recomputed_from_the_evidence_alone(evidence: pa.Table) -> None:
+    chosen = [row for row in differences(evidence, metric="dice", shots=1) if row.target == "dark"]
+    (row,) = [row for row in chosen if (row.backbone, row.compared_with) == ("untrained", "pixels")]
+    values = {}
+    for backbone in ("untrained", "pixels"):
+        outcomes = of_kind(evidence, "outcome", backbone=backbone, metric="dice", target="dark", shots=1)
+        values[backbone] = outcomes["value"].to_numpy().reshape(2, -1).mean(axis=0)
+    patients = outcomes["patient"].to_pylist()[: len(values["pixels"])]
+    place = {patient: index for index, patient in enumerate(dict.fromkeys(patients))}
+    counts = patient_counts(row.patients, row.resamples, row.seed)[:, [place[patient] for patient in patients]]
+    replicates = counts @ (values["untrained"] - values["pixels"]) / counts.sum(axis=1)
+    assert (row.low, row.high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]), abs=1e-6)
+
+
 def test_each_is_compared_with_the_first_and_with_the_unet(evidence: pa.Table) -> None:
     rows = [row for row in differences(evidence, metric="dice") if row.target is None]
     pairs = {(row.backbone, row.compared_with) for row in rows}
@@ -93,6 +107,32 @@ def test_each_is_compared_with_the_first_and_with_the_unet(evidence: pa.Table) -
         assert row.value == pytest.approx(expected)
         assert row.p_holm >= row.p_value
         assert row.patients_seen == (0 if "untrained" not in (row.backbone, row.compared_with) else 2)
+
+
+def test_two_references_are_compared_with_each_other_once(drawn: tuple[Manifest, Mapping[str, MapStore]]) -> None:
+    manifest, stores = drawn
+    study = study_of(shots=(1,), references=("pixels", "untrained"), unet=TINY_UNET)
+    evidence = study.run({**stores, "learned": stores["untrained"]}, manifest)
+    rows = [row for row in differences(evidence, metric="dice") if row.target is None]
+    assert sorted((row.backbone, row.compared_with) for row in rows) == [
+        *(("learned", reference) for reference in ("pixels", "unet", "untrained")),
+        *(("pixels", "unet"), ("untrained", "pixels"), ("untrained", "unet")),
+    ]
+    # Holm's correction counts what is told.
+    assert {(row.compared_with, row.comparisons) for row in rows} == {("pixels", 2), ("untrained", 1), ("unet", 3)}
+
+
+def test_every_summary_row_tells_how_many_tested_patients_were_seen(evidence: pa.Table) -> None:
+    rows = [*summaries(evidence), *differences(evidence)]
+    assert any((row.metric or "").endswith("_undefined") for row in rows)
+    for row in rows:
+        assert row.patients_seen == (2 if "untrained" in (row.backbone, row.compared_with) else 0)
+
+
+def test_a_backbone_of_unknown_patients_says_so_in_every_row(drawn: tuple[Manifest, Mapping[str, MapStore]]) -> None:
+    manifest, stores = drawn
+    evidence = study_of(shots=(1,)).run({"pixels": stores["pixels"]}, manifest, {"pixels": None})
+    assert {row.patients_seen for row in summaries(evidence)} == {None}
 
 
 def test_the_same_seed_gives_the_same_evidence_and_another_one_other_patients(
