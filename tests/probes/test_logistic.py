@@ -102,3 +102,21 @@ def test_identical_vectors_tell_nothing() -> None:
     for value in (0.0, 3.0):
         scores = logistic(np.full_like(support, value), labels, np.full_like(queries, value), 3)
         np.testing.assert_allclose(scores, 1 / 3, atol=1e-6)
+
+
+def test_nearly_all_predictions_are_those_of_scikit_learn_at_its_optimum() -> None:
+    classes, strengths = 5, torch.tensor(STRENGTHS).double()
+    support, labels, _ = _problem(8, 96, classes)
+    queries = np.random.default_rng(0).normal(size=(4000, 96)) * np.linspace(0.1, 2, 96)
+    span = Span.of(support)
+    targets = F.one_hot(torch.from_numpy(labels), classes).double()
+    everything = torch.ones(len(strengths), len(labels)).double()
+    weights = fit_logistic(span.coordinates, targets, strengths.expand(len(support), -1), everything)
+    predicted = span.outputs(queries, weights).argmax(dim=2).numpy()
+    # Queries of no class lie near the boundaries, where predictions are the hardest to agree on.
+    assert np.bincount(predicted[0, 0], minlength=classes).min() > 100
+    for episode, vectors in enumerate(support):
+        unknown, known = _scaled(vectors, queries), _scaled(vectors, vectors)
+        for strength, said in zip(STRENGTHS, predicted[episode], strict=True):
+            peer = LogisticRegression(C=strength, tol=1e-10, max_iter=50_000).fit(known, labels)
+            assert (peer.predict(unknown) == said).mean() >= 0.999
