@@ -49,12 +49,15 @@ def write_evidence(path: str | Path, rows: pa.Table | Iterable[EvidenceRow]) -> 
 
 
 def read_evidence(path: str | Path) -> pa.Table:
-    """Read evidence.
+    """Read evidence. Columns that may be null and that a file written before lacks are null in all of its rows.
 
     Raises:
         InputError: the file is missing, holds another table or another schema version.
     """
     table, _ = read_table(path, "evidence", EVIDENCE_VERSION)
+    for column in EVIDENCE_SCHEMA:
+        if column.nullable and column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), column.type))
     try:
         return table.select(EVIDENCE_SCHEMA.names).cast(EVIDENCE_SCHEMA)
     except (pa.ArrowException, KeyError, ValueError) as error:

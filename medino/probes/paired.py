@@ -34,7 +34,12 @@ def compared(
     for metric, of_metric in differences.items():
         corrected = holm([difference.p_value for difference in of_metric.values()])
         for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True):
-            told: dict[str, object] = {"p_value": difference.p_value, "p_holm": p_holm, "comparisons": len(of_metric)}
+            told: dict[str, object] = {
+                "p_value": difference.p_value,
+                "p_resamples": len(difference.replicates),
+                "p_holm": p_holm,
+                "comparisons": len(of_metric),
+            }
             yield cell, metric, difference, told
 
 

@@ -132,6 +132,8 @@ def summary_row(
         high_percentile=ends["percentile"][1],
         low_bca=ends["bca"][0],
         high_bca=ends["bca"][1],
+        seed=design.draws.seed,
+        resamples=len(result.replicates),
         replicates=int(present.sum()),
         replicates_lacking_class=None if lacking is None else int((present & lacking).sum()),
         spread=float(result.episodes.std(ddof=1)) if len(result.episodes) > 1 else None,

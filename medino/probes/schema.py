@@ -44,11 +44,16 @@ class EvidenceRow:
     high_percentile: float | None = column("upper end of it", None)
     low_bca: float | None = column("lower end of the bias-corrected and accelerated interval", None)
     high_bca: float | None = column("upper end of it", None)
-    replicates: int | None = column("resamples of the test patients in which the metric has a value", None)
+    seed: int | None = column("of a summary: the study's seed, of its support sets and resamples", None)
+    resamples: int | None = column("resamples of the test patients that were drawn for the interval", None)
+    replicates: int | None = column("how many of them give the metric a value", None)
     replicates_lacking_class: int | None = column(
-        "how many of them lack a class that the test patients have; the metric is then that of the others", None
+        "how many of these lack a class that the test patients have; the metric is then that of the others", None
     )
     p_value: float | None = column("of a paired difference: two-sided, from the resamples", None)
+    p_resamples: int | None = column(
+        "resamples that were drawn for p_value; the first of them are the interval's", None
+    )
     p_holm: float | None = column("the same by Holm over the study's comparisons of this metric", None)
     comparisons: int | None = column("how many comparisons those are: backbones, probes, numbers of shots", None)
     spread: float | None = column("standard deviation over support draws", None)

@@ -32,14 +32,17 @@ HEADINGS = {
     "high_bca": "BCa interval to",
     "spread": "standard deviation over draws",
     "p_value": "p, two-sided",
+    "p_resamples": "resamples drawn for p",
     "p_holm": "p by Holm",
     "comparisons": "comparisons that Holm counts",
     "patients": "test patients",
     "patients_seen": "test patients seen in pretraining",
     "patient_unit": "a patient is a",
     "classes_left_out": "classes left out",
-    "replicates": "resamples",
-    "replicates_lacking_class": "resamples that lack a class",
+    "seed": "seed of draws and resamples",
+    "resamples": "resamples drawn",
+    "replicates": "resamples with a value",
+    "replicates_lacking_class": "those that lack a class",
 }
 """Columns of the evidence that a summary fills, in their order, and what the spreadsheet calls them."""
 

@@ -114,6 +114,8 @@ def dense_evidence(
             value=float(values.mean()),
             low=low,
             high=high,
+            seed=seed,
+            resamples=REPLICATES,
             patients=len(patients),
             patients_seen=seen,
         )

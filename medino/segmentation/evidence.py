@@ -53,7 +53,7 @@ def segmentation_evidence(
     }
     patients = list(dict.fromkeys(result.patient for result in results))
     seen = None if pretraining_patients is None else len(set(patients) & set(pretraining_patients))
-    where_summary = {**where, "patients_seen": seen}
+    where_summary = {**where, "patients_seen": seen, "seed": seed}
     column = {patient: index for index, patient in enumerate(patients)}
     resamples = patient_counts(len(patients), REPLICATES, seed)
 
@@ -85,4 +85,5 @@ def segmentation_evidence(
 
 def _summary(mean: float, replicates: np.ndarray, patients: int, facts: dict[str, Any]) -> EvidenceRow:
     low, high = percentile_interval(replicates)
-    return EvidenceRow(kind="summary", **facts, value=mean, low=low, high=high, patients=patients)
+    drawn = len(replicates)
+    return EvidenceRow(kind="summary", **facts, value=mean, low=low, high=high, resamples=drawn, patients=patients)

@@ -24,7 +24,7 @@ from medino.segmentation.case_values import Key, Values, case_rows, case_values,
 from medino.segmentation.fitting import Training
 from medino.segmentation.kept import HeadTraining
 from medino.segmentation.learners import UNET, HeadOnMaps, MaskLearner, UNetFromScratch
-from medino.segmentation.mask_design import MaskDesign, MaskedImages
+from medino.segmentation.mask_design import MaskDesign, MaskedImages, check_masks
 from medino.segmentation.metrics import TOLERANCE, UNDEFINED, CaseResult, can_be_undefined, case_results
 from medino.segmentation.scratch import DIVISOR, UNET_TRAINING
 
@@ -82,8 +82,10 @@ class MaskStudy:
 
         Raises:
             InputError: they can't; the message says which and why.
+            UnreadableImageError: a mask can't be decoded.
         """
-        self._design(manifest)
+        design = self._design(manifest)
+        check_masks(manifest, design.used_rows(self._support(design)), self.class_values)
 
     def run(
         self,
@@ -117,6 +119,10 @@ class MaskStudy:
         seen = {name: None if (of := given.get(name, ())) is None else frozenset(of) for name in learners}
         images = MaskedImages(manifest, transform, self.class_values)
         return merge_evidence(list(self._evidence(design, learners, images, seen)))
+
+    def _support(self, design: MaskDesign) -> dict[int, list[np.ndarray]]:
+        """The cases that each episode learns from, by the number of labelled patients."""
+        return {shots: design.support(shots) for shots in dict.fromkeys(self.shots)}
 
     def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset()) -> MaskDesign:
         """What is the same for every backbone."""
@@ -159,9 +165,8 @@ class MaskStudy:
             "patient_unit": design.manifest.patient_unit,
             "draw": "patients",
         }
-        support = {shots: design.support(shots) for shots in dict.fromkeys(self.shots)}
-        used = [design.rows(np.concatenate(episodes)) for episodes in support.values()]
-        images.read(np.unique(np.concatenate([design.test_rows, *used])))
+        support = self._support(design)
+        images.read(design.used_rows(support))
         found: dict[Cell, dict[Key, MetricResult]] = {}
         wheres: dict[Cell, dict[str, object]] = {}
         for shots, (name, learner) in track(list(product(support, learners.items())), "few-shot study of masks"):

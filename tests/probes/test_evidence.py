@@ -68,6 +68,17 @@ def test_appending_keeps_what_was_there_and_replaces_what_is_repeated(tmp_path: 
     assert found == {("start", 5): 0.5, ("adapted", 5): 0.9, ("adapted", 20): 0.95}
 
 
+def test_what_may_be_null_and_was_not_written_before_is_null(tmp_path: Path) -> None:
+    """The file of an earlier medino, without the seed and the number of resamples; rows are added to it as ever."""
+    path = tmp_path / "evidence.parquet"
+    row = dataclasses.replace(SUMMARY, seed=7, resamples=1000)
+    before = evidence_table([row]).drop_columns(["seed", "resamples", "p_resamples"])
+    write_table(path, before, "evidence", EVIDENCE_VERSION, {})
+    assert summaries(read_evidence(path)) == [SUMMARY]
+    append_evidence(path, [dataclasses.replace(row, shots=20)])
+    assert [found.seed for found in summaries(read_evidence(path))] == [None, 7]
+
+
 def test_summaries_and_differences_are_told_apart() -> None:
     difference = dataclasses.replace(SUMMARY, compared_with="start", value=0.1)
     table = evidence_table([SUMMARY, difference, dataclasses.replace(SUMMARY, metric="balanced_accuracy")])

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 from medino.core import InputError
 from medino.data import Manifest
 from medino.features import FeatureTable
-from medino.probes import FewShotStudy, differences, holm, of_kind, patient_counts, summaries
+from medino.probes import FewShotStudy, bootstrap_p_value, differences, holm, of_kind, patient_counts, summaries
 
 
 def _one_against_rest(metric, targets: np.ndarray, scores: np.ndarray) -> float:
@@ -85,15 +85,16 @@ def test_summaries_can_be_computed_again_from_the_outcomes(evidence: pa.Table) -
 
 
 def test_the_paired_interval_can_be_computed_again_from_the_outcomes(evidence: pa.Table) -> None:
+    """From what the evidence says alone: seed and number of resamples stand in the row itself."""
     (row,) = differences(evidence, metric="balanced_accuracy", shots=5, probe="knn")
     right = {}
     for backbone in ("start", "adapted"):
         rows = of_kind(evidence, "outcome", backbone=backbone, shots=5, probe="knn")
         correct = np.array(rows["target"].to_pylist()) == np.array(rows["predicted"].to_pylist())
-        right[backbone] = correct.reshape(STUDY.episodes, -1)
+        right[backbone] = correct.reshape(len(set(rows["episode"].to_pylist())), -1)
     rows = of_kind(rows, "outcome", episode=0)
     targets, patients = np.array(rows["target"].to_pylist()), np.array(rows["patient"].to_pylist())
-    counts = patient_counts(len(set(patients)), STUDY.replicates, STUDY.seed)
+    counts = patient_counts(row.patients, max(row.resamples, row.p_resamples), row.seed)
     place = {patient: index for index, patient in enumerate(dict.fromkeys(patients.tolist()))}
     replicates = []
     for replicate in counts:
@@ -106,7 +107,17 @@ def test_the_paired_interval_can_be_computed_again_from_the_outcomes(evidence: p
             for backbone, rows in right.items()
         }
         replicates.append(value["adapted"] - value["start"])
-    assert (row.low, row.high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]), abs=1e-6)
+    assert (row.low, row.high) == pytest.approx(np.quantile(replicates[: row.resamples], [0.025, 0.975]), abs=1e-6)
+    assert row.p_value == pytest.approx(bootstrap_p_value(np.array(replicates[: row.p_resamples])))
+
+
+def test_every_summary_says_its_seed_and_number_of_resamples(make_manifest, make_features) -> None:
+    manifest = make_manifest()
+    features = {"start": make_features(manifest, 0.6), "adapted": make_features(manifest, 1.2)}
+    study = dataclasses.replace(STUDY, shots=(2,), episodes=2, probes=("knn",), seed=11, replicates=70)
+    evidence = study.run(features, manifest)
+    assert {(row.seed, row.resamples, row.p_resamples) for row in summaries(evidence)} == {(11, 70, None)}
+    assert {(row.seed, row.resamples) for row in differences(evidence)} == {(11, 70)}
 
 
 @pytest.mark.parametrize("unit", ["image", "series", "study", "patient"])

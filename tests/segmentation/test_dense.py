@@ -209,6 +209,7 @@ def test_evidence_has_each_case_and_an_interval_over_patients() -> None:
     assert summary.low is not None
     assert summary.high is not None
     assert 0.5 <= summary.low < 2.5 < summary.high <= 4.5
+    assert (summary.seed, summary.resamples) == (0, 1000)
 
 
 def test_the_command_trains_tests_and_reports(hills: Path, tmp_path: Path) -> None:

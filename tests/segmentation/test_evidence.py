@@ -3,7 +3,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from medino.probes import EvidenceRow, append_evidence, read_evidence, summaries
+from medino.probes import EvidenceRow, append_evidence, patient_counts, read_evidence, summaries
 from medino.segmentation import CaseResult, segmentation_evidence
 
 FACTS = {
@@ -77,6 +77,14 @@ def test_the_interval_resamples_patients_and_not_cases() -> None:
     first = summary(segmentation_evidence(few, **FACTS), "dice", "cyst")
     second = summary(segmentation_evidence(many, **FACTS), "dice", "cyst")
     assert (first.low, first.high) == pytest.approx((second.low, second.high))
+
+
+def test_the_interval_can_be_recomputed_from_the_row_and_its_outcomes() -> None:
+    rows = segmentation_evidence(results_of(6, 1), **FACTS, seed=3)
+    found = summary(rows, "dice", "cyst")
+    values = [row.value for row in rows if (row.kind, row.metric, row.target) == ("outcome", "dice", "cyst")]
+    means = patient_counts(found.patients, found.resamples, found.seed) @ np.array(values) / found.patients
+    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]))
 
 
 def test_the_interval_is_close_to_the_normal_one_for_many_patients() -> None:
