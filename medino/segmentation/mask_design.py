@@ -85,6 +85,11 @@ class MaskDesign(Tested):
         """The manifest's rows of some cases."""
         return np.concatenate([self._rows_of_unit[int(which)] for which in units])
 
+    def used_rows(self, support: Mapping[int, Sequence[np.ndarray]]) -> np.ndarray:
+        """The manifest's rows that are tested or learned from, each once, of what `support` draws by shots."""
+        drawn = [self.rows(np.concatenate(episodes)) for episodes in support.values()]
+        return np.unique(np.concatenate([self.test_rows, *drawn]))
+
     @property
     def test_rows(self) -> np.ndarray:
         """The rows of all test cases, case after case."""
@@ -155,3 +160,15 @@ class MaskedImages:
     def spacing(self, row: int) -> tuple[float, float] | None:
         """Distance between rows and between columns of the grid, mm, where known."""
         return self._cases[row].spacing
+
+
+def check_masks(manifest: Manifest, rows: np.ndarray, class_values: Mapping[str, int | Sequence[int]]) -> None:
+    """See whether classes name all that the masks of some rows hold; no image is read.
+
+    Raises:
+        InputError: a mask is of another size than its image, or holds a value of no class.
+        UnreadableImageError: a mask can't be decoded.
+    """
+    pixels, target = PixelDataset(manifest), ClassTarget(class_values)
+    for row in track(rows.tolist(), "reading masks"):
+        target.encoded(pixels.mask(row), manifest.sample(row).sample_id)

@@ -53,7 +53,6 @@ def test_all_are_compared_and_the_maps_are_found_again(
         (("--baselines", "thumbnail"), "there is no baseline 'thumbnail'; choose from pixels, random, unet"),
         (("--shots", "6"), "5 training patients have masks, fewer than 6"),
         (("--unit", "study"), "there is no unit 'study' of masks"),
-        (("--class_values", "{background: 0, lung: 1}"), "holds the values 2"),
         (("--variants", "as_is", "sideways"), "there is no variant 'sideways'"),
         (("--training.head", "unetr"), "looks at the images, too"),
     ],
@@ -65,6 +64,24 @@ def test_what_cannot_be_is_said_in_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("{background: 0, lung: 1}", "holds the values 2, class_values has background: 0, lung: 1; name these"),
+        ("{background: 0}", "give the background and at least one class"),
+    ],
+)
+def test_masks_that_the_classes_do_not_name_are_refused_before_any_map_is_made(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], classes: str, message: str
+) -> None:
+    maps = tmp_path / "maps"
+    assert main([*words, "-o", str(tmp_path / "run"), "--maps", str(maps), "--class_values", classes]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert "token maps" not in said.out
+    assert not maps.exists()
 
 
 def test_weights_may_not_take_a_baselines_name(
