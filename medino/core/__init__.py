@@ -1,4 +1,4 @@
-"""What every room stands on: errors, addressed randomness, whole files, tables with a schema, the run folder."""
+"""What all rooms stand on: errors, addressed randomness, whole files, tables with a schema, the run folder, colours."""
 
 from medino.core.errors import (
     InputError,
@@ -20,12 +20,14 @@ from medino.core.files import (
     write_json,
 )
 from medino.core.memory import keep_freed_memory
+from medino.core.palette import OKABE_ITO
 from medino.core.progress import ProgressBar, track
 from medino.core.randomness import derive_seed, numpy_generator, torch_generator
 from medino.core.runs import RunFolder, patients_seen_by, read_provenance, write_provenance
 from medino.core.tables import column, optional, read_table, schema_of, table_fingerprint, write_table
 
 __all__ = [
+    "OKABE_ITO",
     "InputError",
     "InterruptedRunError",
     "MedinoError",

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from medino.core import OKABE_ITO
 from medino.data.slides.survey import BACKGROUND, BLURRED, KEPT, PEN, UNREADABLE, VERDICTS, Survey
-from medino.tracking.figures.style import OKABE_ITO, RULES
+from medino.tracking.figures.style import RULES
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, BLACK = OKABE_ITO
 

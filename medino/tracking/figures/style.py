@@ -9,8 +9,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-"""Okabe and Ito's palette (Color Universal Design, 2008) without yellow, which is lost on white."""
+from medino.core import OKABE_ITO
 
 INK, SOFT = "#1b1f24", "#57606a"
 """Of text: what is read, and what stands beside it."""
