@@ -74,7 +74,7 @@ bench-probes: install  ## how fast probes are fitted, beside scikit-learn; write
 bench-propagate: install  ## one labelled slice to a volume, beside copying it and a linear head; writes docs/benchmarks/propagation.md
 	$(BIN)/python -m tests.benchmarks.propagate
 
-bench-unsupervised: install  ## objects without labels beside lungs and nuclei; writes docs/benchmarks/unsupervised.md
+bench-unsupervised: install  ## objects without labels beside lungs and nuclei, measured and drawn; writes docs/benchmarks/unsupervised.md and its figure, and sheets into runs/unsupervised
 	$(BIN)/python -m tests.benchmarks.unsupervised
 
 fuzz: install  ## 10 000 real images broken by seed: each is read or rejected in words (goes on where it was stopped)

@@ -1,17 +1,21 @@
 """Objects without labels beside lungs and nuclei: how far the first component and the normalised cut of patches get.
 
-`make bench-unsupervised` writes docs/benchmarks/unsupervised.md, and overlays into a folder that is asked for.
+`make bench-unsupervised` writes docs/benchmarks/unsupervised.md, and a sheet of overlays of each set below runs/. That
+of the nuclei, whose licence allows it (CC0), is copied to docs/figures.
 """
 
 import argparse
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
 
 from medino.core import RunFolder, read_json, track, whole_file
 from medino.data import Intensity, Manifest, PixelDataset
@@ -19,12 +23,13 @@ from medino.data.slides.tissue import otsu
 from medino.features import BackboneMaps, EvaluationTransform, MapMaker, PatchPixels
 from medino.models import build_backbone, load_backbone
 from medino.probes import patient_counts, percentile_interval
-from medino.segmentation.overlays import write_picture
+from medino.segmentation.overlays import drawn_in, write_overlay
 from medino.segmentation.prediction import CutMasker, ForegroundMasker
 from medino.views import IMAGENET_MEAN, IMAGENET_STD
 from tests.benchmarks.evidence_masks import SETS, WORK, cohort
 
 ROOT = Path(__file__).resolve().parents[2]
+SHEETS = Path("runs/unsupervised")
 SIZE, PATCH, REPLICATES = 192, 8, 2000
 
 PAGE = """# Objects without any label
@@ -50,6 +55,13 @@ look at twelve of these images; nothing else was chosen on them.
 
 {words}
 
+![{on_sheet} nuclei images beside what is found in them](../figures/{sheet})
+
+*Nuclei (DSB 2018, CC0): what people marked, and what is found without a label, each part of a cut in one of ten
+colours. The images are the first, the last and those evenly between of the {nuclei} that are
+measured.* The same of the lungs is written to `runs/unsupervised/lungs.png` and not kept here: the radiographs' terms
+are NLM's own, their masks CC BY-NC-SA ([datasets.md](../datasets.md)).
+
 TokenCut joins patches whose cosine is above 0.2, the value for the features of published DINO backbones. On five of the
 nuclei images 99 to 100 % of all pairs lay above it, by pixels as by the untrained backbone, and what is cut is then
 noise. Neither way is worth its time on features as young as these; published weights were not at hand to be measured.
@@ -58,6 +70,12 @@ noise. Neither way is worth its time on features as young as these; published we
 
 COUNTS = {"lungs": 71, "nuclei": 67}
 """How many of the test images of each set of `make evidence-segment` are measured."""
+
+ON_SHEET = 4
+"""Images of a set that are drawn."""
+
+OPEN_SET = "nuclei"
+"""The set whose licence lets its images stand in the documentation."""
 
 Image = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """The image as it is shown (3, S, S), as it is (3, H, W) in [0, 1], and where the mask is not 0 (H, W)."""
@@ -85,12 +103,12 @@ def makers_of(name: str) -> dict[str, MapMaker]:
 
 
 def by_otsu(image: Image) -> torch.Tensor:
-    """(H, W) bool: one side of the grey values' threshold."""
+    """(H, W) int64: 1 on one side of the grey values' threshold."""
     grey = image[1].mean(dim=0)
     bright = grey > otsu(grey.numpy(), (0.0, 1.0))
     border = torch.ones_like(bright)
     border[1:-1, 1:-1] = False
-    return ~bright if bright[border].float().mean() > 0.5 else bright
+    return (~bright if bright[border].float().mean() > 0.5 else bright).long()
 
 
 def dice(found: torch.Tensor, truth: torch.Tensor) -> float:
@@ -100,14 +118,14 @@ def dice(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def ways(makers: Mapping[str, MapMaker], transform: EvaluationTransform) -> dict[tuple[str, str], Callable]:
-    """What is measured, by tokens and way; each from an image to (H, W) bool."""
+    """What is measured, by tokens and way; each from an image to (H, W) int64, the numbers of what is found."""
     found: dict[tuple[str, str], Callable] = {
-        ("none", "everything"): lambda image: torch.ones_like(image[2]),
+        ("none", "everything"): lambda image: torch.ones_like(image[2], dtype=torch.int64),
         ("none", "Otsu"): by_otsu,
     }
     for name, maker in makers.items():
         for way, masker in (("pca", ForegroundMasker(maker, transform)), ("tokencut", CutMasker(maker, transform))):
-            found[name, way] = lambda image, masker=masker: masker([image[0]], [tuple(image[2].shape)])[0] > 0
+            found[name, way] = lambda image, masker=masker: masker([image[0]], [tuple(image[2].shape)])[0]
     return found
 
 
@@ -122,8 +140,8 @@ def main() -> int:
     """Run the benchmark and write its page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MEDINO_TEST_DATA", "../shared/data")))
-    parser.add_argument("--overlays", type=Path, help="write overlays here (images of patients)")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "unsupervised.md")
+    parser.add_argument("--figures", type=Path, default=ROOT / "docs" / "figures")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"the real images are not in {options.data}: set MEDINO_TEST_DATA (docs/datasets.md)", file=sys.stderr)
@@ -132,15 +150,19 @@ def main() -> int:
     scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for title in COUNTS:
         shown = read(title, options.data, transform)
+        drawn = np.unique(np.linspace(0, len(shown) - 1, ON_SHEET).round().astype(int)).tolist()
+        columns = {"masks of people": [shown[number][2].long() for number in drawn]}
         for (tokens, way), mark in ways(makers_of(title), transform).items():
             masks = [mark(image) for image in track(shown, f"{title}, {tokens}, {way}", total=len(shown))]
-            values = np.array([dice(mask, image[2]) for mask, image in zip(masks, shown, strict=True)])
+            values = np.array([dice(mask > 0, image[2]) for mask, image in zip(masks, shown, strict=True)])
             scores.setdefault((tokens, way), {})[title] = values
             print(title, tokens, way, interval(values), flush=True)
-            if options.overlays is not None:
-                for number in range(3):
-                    path = options.overlays / f"{title}_{tokens}_{way}_{number}.png"
-                    write_picture(path, shown[number][1], masks[number][None])
+            if way != "everything":
+                columns[way if tokens == "none" else f"{way}, {tokens}"] = [masks[number] for number in drawn]
+        write_overlay(SHEETS / f"{title}.png", sheet([shown[number][1] for number in drawn], columns))
+    figure = f"unsupervised_{OPEN_SET}.png"
+    with whole_file(options.figures / figure) as temporary:
+        shutil.copyfile(SHEETS / f"{OPEN_SET}.png", temporary)
     text = PAGE.format(
         machine=f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
         **COUNTS,
@@ -150,11 +172,34 @@ def main() -> int:
         rows="\n".join(f"| {tokens} | {way} | {' | '.join(cells(of))} |" for (tokens, way), of in scores.items()),
         steps="; ".join(f"{title}: {trained_steps(title)}" for title in COUNTS),
         words=verdict(scores),
+        on_sheet=ON_SHEET,
+        sheet=figure,
     )
     with whole_file(options.page) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)
     return 0
+
+
+def sheet(images: Sequence[torch.Tensor], columns: Mapping[str, Sequence[torch.Tensor]]) -> Figure:
+    """One image a row, with what each column found in it drawn in, one colour a number.
+
+    Args:
+        images: each (3, H, W) in [0, 1].
+        columns: by name the masks (H, W) int64 of the images.
+    """
+    figure = Figure(figsize=(1.5 * (1 + len(columns)), 1.5 * len(images) + 0.3), layout="constrained")
+    axes = figure.subplots(len(images), 1 + len(columns), squeeze=False)
+    for row, image in enumerate(images):
+        pictures = {"image": torch.zeros_like(image[:1], dtype=torch.bool)}
+        for name, masks in columns.items():
+            pictures[name] = F.one_hot(masks[row]).permute(2, 0, 1)[1:].bool()
+        for place, (name, planes) in zip(axes[row], pictures.items(), strict=True):
+            place.imshow(drawn_in(image, planes))
+            place.set_axis_off()
+            if row == 0:
+                place.set_title(name, fontsize=8)
+    return figure
 
 
 def cells(of: Mapping[str, np.ndarray]) -> list[str]:
