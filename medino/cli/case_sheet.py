@@ -13,7 +13,7 @@ from medino.probes import extremes
 from medino.probes.units import UNIT_COLUMNS
 from medino.tracking import headline, outcomes
 from medino.tracking.figures.contact_sheet import COLUMNS
-from medino.tracking.names import probe_name, shots_name
+from medino.tracking.names import patients_tested, probe_name, shots_name
 
 
 def write_case_sheet(evidence: pa.Table, manifest: Manifest, path: Path, workers: Workers) -> bool:
@@ -52,7 +52,7 @@ def write_case_sheet(evidence: pa.Table, manifest: Manifest, path: Path, workers
             places.append(Place(row_of[found.units[unit]], f"{kind}: {100 * right:.0f} % right", told))
         places += [Place(None, "")] * (COLUMNS - len(chosen))
     title = (
-        f"{row.dataset}: worst, middle and best of {len(found.units)} test images of {row.patients} patients\n"
+        f"{row.dataset}: worst, middle and best of {len(found.units)} test images of {patients_tested([row])}\n"
         f"{row.backbone}, {probe_name(row.probe)}, {row.shots} {shots_name(row)}; share of right predictions over draws"
     )
     write_image_sheet(manifest, places, path, title, workers)

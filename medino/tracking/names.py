@@ -40,6 +40,7 @@ _METRICS = {
     "quadratic_kappa": "quadratic kappa",
 }
 _PLURALS = {"series": "series", "study": "studies"}
+_STANDS_FOR_PATIENT = {"patient": "patients", "study": "studies", "file": "files"}
 _FEATURES = {
     "class": "class token",
     "mean_patch": "mean patch token",
@@ -82,6 +83,19 @@ def shots_name(row: EvidenceRow) -> str:
         return "labelled patients"
     labelled = f"labelled {_PLURALS.get(row.unit, row.unit + 's')}"
     return labelled + {"regression": "", "multilabel": " with each label"}.get(row.task, " a class")
+
+
+def patients_named(number: object, unit: str) -> str:
+    """So many test patients, and what stands for them where that is not the patient: `83 test patients (files)`."""
+    stands = " or ".join(_STANDS_FOR_PATIENT.get(one, one) for one in unit.split("+"))
+    return f"{number} test patients" + ("" if unit == "patient" else f" ({stands})")
+
+
+def patients_tested(rows: Sequence[EvidenceRow]) -> str:
+    """On how many test patients the rows were measured, in the words of `patients_named`."""
+    numbers = sorted({row.patients for row in rows if row.patients is not None})
+    units = dict.fromkeys(unit for row in rows for unit in row.patient_unit.split("+"))
+    return patients_named(" or ".join(map(str, numbers)), "+".join(units))
 
 
 def features_name(features: str) -> str:

@@ -28,6 +28,7 @@ class Outcomes:
         hit: (E N,) whether that class was the true one.
         owner: (E N,) place of its patient.
         truth: (N,) mean score of the true class; the share of right predictions where no scores were kept.
+        patient_unit: what stands for the patient.
     """
 
     units: np.ndarray
@@ -39,6 +40,7 @@ class Outcomes:
     hit: np.ndarray
     owner: np.ndarray
     truth: np.ndarray
+    patient_unit: str = "patient"
 
     @property
     def right(self) -> np.ndarray:
@@ -61,12 +63,14 @@ class Values:
         patients: (N,) place of each unit's patient among the P test patients.
         true: (N,) true values.
         predicted: (N,) predicted ones, the mean over episodes.
+        patient_unit: what stands for the patient.
     """
 
     units: np.ndarray
     patients: np.ndarray
     true: np.ndarray
     predicted: np.ndarray
+    patient_unit: str = "patient"
 
 
 def outcomes(evidence: pa.Table, of: EvidenceRow) -> Outcomes | None:
@@ -97,6 +101,7 @@ def outcomes(evidence: pa.Table, of: EvidenceRow) -> Outcomes | None:
         hit=hit,
         owner=patient,
         truth=np.bincount(unit, weights=own) / drawn,
+        patient_unit=of.patient_unit,
     )
 
 
@@ -109,7 +114,7 @@ def values(evidence: pa.Table, of: EvidenceRow) -> Values | None:
     patient, _ = _coded(rows["patient"])
     first = np.unique(unit, return_index=True)[1]
     mean = np.bincount(unit, weights=rows["predicted_value"].to_numpy()) / np.bincount(unit)
-    return Values(units, patient[first], rows["target_value"].to_numpy()[first], mean)
+    return Values(units, patient[first], rows["target_value"].to_numpy()[first], mean, of.patient_unit)
 
 
 def recall(found: Outcomes, label: str, other: Outcomes | None = None) -> tuple[float, float, float, int]:

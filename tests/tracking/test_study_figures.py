@@ -12,6 +12,7 @@ from PIL import Image
 
 from medino.core import InputError
 from medino.probes import EvidenceRow, differences, of_kind, summaries
+from medino.tracking import failures_section, fewshot_section, segmentation_section
 from medino.tracking.figures import (
     Drawn,
     confidence_bins,
@@ -146,6 +147,29 @@ def test_each_unit_is_a_point_at_its_true_and_predicted_value() -> None:
     np.testing.assert_array_equal(points.get_xydata(), np.column_stack([true, predicted]))
     np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
     assert "n = 3 units of 2 test patients" in figure.get_supxlabel()
+
+
+def test_figures_and_their_captions_say_what_stands_for_the_patient(evidence: pa.Table, few_masks: pa.Table) -> None:
+    def drawn(unit: str) -> list[Drawn]:
+        told = [of_unit(table, unit) for table in (evidence, few_masks)]
+        made = [make(table) for table in told for make in (fewshot_section, segmentation_section, failures_section)]
+        return [one for section in made if section is not None for one in section.figures]
+
+    for unit, said in (("file", "test patients (files)"), ("file+study", "test patients (files or studies)")):
+        figures = drawn(unit)
+        assert len(figures) == 7
+        for one in figures:
+            assert said in one.figure.get_supxlabel()
+            assert said in one.caption
+    assert all("(" not in one.figure.get_supxlabel() for one in drawn("patient"))
+    numbers = draw_values([("adapted", Values(np.arange(2), np.arange(2), np.arange(2), np.arange(2), "file"))])
+    assert "2 test patients (files)" in numbers.get_supxlabel()
+
+
+def of_unit(table: pa.Table, unit: str) -> pa.Table:
+    """The evidence, with something else standing for the patient."""
+    column = table.schema.get_field_index("patient_unit")
+    return table.set_column(column, table.schema.field(column), pa.array([unit] * len(table), pa.string()))
 
 
 def test_files_are_whole_tell_their_caption_and_are_the_same_twice(evidence: pa.Table, tmp_path: Path) -> None:

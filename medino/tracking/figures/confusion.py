@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from medino.tracking.figures.style import INK, RULES, footnote
+from medino.tracking.names import patients_named
 from medino.tracking.outcomes import Outcomes
 
 COLOURS = "Blues"
@@ -56,8 +57,8 @@ def draw_confusion(found: Sequence[tuple[str, Outcomes]]) -> Figure:
         )
         grid[0].set_ylabel("true class")
         grid[0].invert_yaxis()
-        patients = len(np.unique(first.patients))
-        footnote(figure, f"per cent of each true class; n = its patients, {patients} test patients in all")
+        patients = patients_named(len(np.unique(first.patients)), first.patient_unit)
+        footnote(figure, f"per cent of each true class; n = its patients, {patients} in all")
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from medino.core import InputError
 from medino.probes import EvidenceRow
 from medino.tracking.figures.style import RULES, footnote, look
-from medino.tracking.names import metric_name, panel_name, shots_name
+from medino.tracking.names import metric_name, panel_name, patients_tested, shots_name
 
 DODGE = 0.13
 """Distance between two backbones' points at one number of shots, in steps of the axis, so that their bars don't hide
@@ -76,7 +76,7 @@ def draw_fewshot(
         figure.legend(
             [entries[name] for name in drawn], drawn, loc="outside upper left", ncols=min(across + 1, len(drawn))
         )
-        footnote(figure, f"n = {patients_tested(rows)} test patients; bars and bands: 95 % intervals over them")
+        footnote(figure, f"n = {patients_tested(rows)}; bars and bands: 95 % intervals over them")
     return figure
 
 
@@ -88,11 +88,6 @@ def trained_alone(rows: Sequence[EvidenceRow]) -> list[str]:
     probes_of = {name: [one for one, other in pairs if other == name] for _, name in pairs}
     alone = [one for one in probes if len(backbones_of[one]) == 1 and len(probes_of[backbones_of[one][0]]) == 1]
     return alone if len(alone) < len(probes) else []
-
-
-def patients_tested(rows: Sequence[EvidenceRow]) -> str:
-    """On how many test patients the rows were measured."""
-    return " or ".join(str(number) for number in sorted({row.patients for row in rows if row.patients is not None}))
 
 
 def _draw_panel(

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 
 from medino.core import InputError
 from medino.probes import LOWER_IS_BETTER, EvidenceRow
-from medino.tracking.figures.fewshot import patients_tested
 from medino.tracking.figures.style import INK, RULES, SOFT, footnote, look
 from medino.tracking.html import interval, number
-from medino.tracking.names import metric_name, panel_name, shots_name
+from medino.tracking.names import metric_name, panel_name, patients_tested, shots_name
 
 MOST_LINES = 48
 """A plot with more of them fits on no page: draw one for each probe."""
@@ -68,7 +67,7 @@ def draw_forest(compared: Sequence[EvidenceRow], metric: str, order: Sequence[st
         after = f"the number after a name: {counted}; " if compared[0].shots is not None else ""
         footnote(
             figure,
-            f"n = {patients_tested(compared)} test patients; {after}hollow: the 95 % interval holds zero",
+            f"n = {patients_tested(compared)}; {after}hollow: the 95 % interval holds zero",
         )
     return figure
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from medino.core import InputError
 from medino.probes import patient_counts
 from medino.tracking.figures.style import RULES, SOFT, footnote, look
+from medino.tracking.names import patients_named
 from medino.tracking.outcomes import REPLICATES, Outcomes
 
 BINS = 10
@@ -103,6 +104,6 @@ def draw_reliability(found: Sequence[tuple[str, Outcomes]]) -> Figure:
         lower.set_ylim(bottom=0)
         lower.set_xlabel("confidence: the highest of the probabilities")
         figure.legend(loc="outside upper left", ncols=len(found))
-        patients = len(np.unique(first.owner))
-        footnote(figure, f"n = {patients} test patients; bars: 95 % intervals over them; dotted: as sure as right")
+        patients = patients_named(len(np.unique(first.owner)), first.patient_unit)
+        footnote(figure, f"n = {patients}; bars: 95 % intervals over them; dotted: as sure as right")
     return figure

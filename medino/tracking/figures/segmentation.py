@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 
 from medino.core import InputError
 from medino.probes import EvidenceRow
-from medino.tracking.figures.fewshot import patients_tested
 from medino.tracking.figures.style import RULES, footnote, look
-from medino.tracking.names import probe_name
+from medino.tracking.names import patients_tested, probe_name
 
 ROW = 0.28
 """Height between two heads of one class, in units of the axis."""
@@ -61,5 +60,5 @@ def draw_segmentation(rows: Sequence[EvidenceRow], cases: Sequence[EvidenceRow],
         unique = dict(zip(labels, handles, strict=True))
         figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=2)
         ticks = "; each tick is one case" if cases else ""
-        footnote(figure, f"n = {patients_tested(rows)} test patients; bars: 95 % intervals over them{ticks}")
+        footnote(figure, f"n = {patients_tested(rows)}; bars: 95 % intervals over them{ticks}")
     return figure

@@ -7,6 +7,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from medino.tracking.figures.style import RULES, SOFT, footnote, look
+from medino.tracking.names import patients_named
 from medino.tracking.outcomes import Values
 
 
@@ -35,6 +36,6 @@ def draw_values(found: Sequence[tuple[str, Values]]) -> Figure:
             axes.set_title(name)
             axes.set_xlabel("true value")
         grid[0].set_ylabel("predicted value, mean over draws")
-        patients = len(np.unique(first.patients))
-        footnote(figure, f"n = {len(first.units)} units of {patients} test patients; dotted: predicted as it is")
+        patients = patients_named(len(np.unique(first.patients)), first.patient_unit)
+        footnote(figure, f"n = {len(first.units)} units of {patients}; dotted: predicted as it is")
     return figure

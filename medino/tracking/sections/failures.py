@@ -12,7 +12,7 @@ from medino.tracking.figures import draw_confusion, draw_reliability, draw_value
 from medino.tracking.figures.confusion import MOST_CLASSES
 from medino.tracking.figures.drawn import Drawn
 from medino.tracking.headline import headline
-from medino.tracking.names import metric_name, probe_name, shots_name
+from medino.tracking.names import metric_name, patients_tested, probe_name, shots_name
 from medino.tracking.outcomes import Outcomes, Values, outcomes, recall, same_units, values
 from medino.tracking.report import Part, Section, section_of
 from medino.tracking.sections.segmentation import MAIN
@@ -50,10 +50,10 @@ def _of_classes(evidence: pa.Table) -> list[Part]:
         html.heading(f"Classes: {row.dataset}"),
         html.paragraph(f"{where}, the mean over support draws. A gain on average can hide a class that lost."),
         _recalls(compared),
-        _confusion(compared, where, row.patients),
+        _confusion(compared, where, patients_tested([row])),
     ]
     if _calibrated(evidence, row) and all(one.confidence is not None for _, one in compared):
-        parts.append(_reliability(compared, where, row.patients))
+        parts.append(_reliability(compared, where, patients_tested([row])))
     parts.append(_hardest(compared))
     return parts
 
@@ -66,7 +66,7 @@ def _of_values(evidence: pa.Table, rows: Sequence[EvidenceRow]) -> list[Part]:
     row = rows[-1]
     where = f"{row.dataset}, {probe_name(row.probe)}, {row.shots} {shots_name(row)}"
     caption = (
-        f"Predicted against true values: {where}; {row.patients} test patients. Each point is a unit, its mean over "
+        f"Predicted against true values: {where}; {patients_tested([row])}. Each point is a unit, its mean over "
         "support draws; the line is where the prediction is right. Points that lie flatter than the line are drawn "
         "towards the mean."
     )
@@ -112,12 +112,12 @@ def _recalls(compared: Sequence[tuple[str, Outcomes]]) -> str:
     return html.table(header, lines, "Recall of each class with its 95 % interval over patients.")
 
 
-def _confusion(compared: Sequence[tuple[str, Outcomes]], where: str, patients: int | None) -> Part:
+def _confusion(compared: Sequence[tuple[str, Outcomes]], where: str, patients: str) -> Part:
     """The matrices, or the most frequent confusions where there are too many classes to draw."""
     classes = {label for _, one in compared for label in one.classes}
     if len(classes) <= MOST_CLASSES:
         caption = (
-            f"What is taken for what, in per cent of each true class: {where}; {patients} test patients. On the "
+            f"What is taken for what, in per cent of each true class: {where}; {patients}. On the "
             "diagonal is what was right."
         )
         return Drawn(f"confusion {where}", draw_confusion(compared), f"confusion matrix, {where}", caption)
@@ -133,10 +133,10 @@ def _confusion(compared: Sequence[tuple[str, Outcomes]], where: str, patients: i
     )
 
 
-def _reliability(compared: Sequence[tuple[str, Outcomes]], where: str, patients: int | None) -> Drawn:
+def _reliability(compared: Sequence[tuple[str, Outcomes]], where: str, patients: str) -> Drawn:
     caption = (
         f"How far to trust a probability: {where}. Of the predictions made with a given confidence, the share that was "
-        f"right, with 95 % intervals over {patients} test patients; below, how often each confidence was given. Under "
+        f"right, with 95 % intervals over {patients}; below, how often each confidence was given. Under "
         "the dotted line the probe is surer than it should be."
     )
     return Drawn(f"reliability {where}", draw_reliability(compared), f"reliability diagram, {where}", caption)

@@ -6,7 +6,7 @@ from medino.probes import EvidenceRow, differences, of_kind, summaries
 from medino.tracking import html
 from medino.tracking.figures import draw_segmentation
 from medino.tracking.figures.drawn import Drawn
-from medino.tracking.names import metric_name, probe_name
+from medino.tracking.names import metric_name, patients_tested, probe_name
 from medino.tracking.report import Folded, Part, Section, section_of
 from medino.tracking.sections.study import study_parts
 from medino.tracking.verdict import cautions, seen_or_unknown
@@ -44,7 +44,7 @@ def _whole(dataset: str, rows: list[EvidenceRow], evidence: pa.Table) -> list[Pa
         cases = [EvidenceRow(**row) for row in found.to_pylist() if row["shots"] is None]
         caption = (
             f"Dice of each class on {dataset}: the mean with its 95 % interval over "
-            f"{max(row.patients or 0 for row in rows)} test patients; each tick is one case."
+            f"{patients_tested([row for row in rows if row.metric == MAIN])}; each tick is one case."
         )
         parts.append(Drawn(f"dice {dataset}", draw_segmentation(rows, cases), f"Dice on {dataset}", caption))
     main, others = ([row for row in rows if (row.metric == MAIN) == is_main] for is_main in (True, False))

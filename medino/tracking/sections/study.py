@@ -11,7 +11,15 @@ from medino.tracking.figures import draw_fewshot, draw_forest
 from medino.tracking.figures.drawn import Drawn
 from medino.tracking.figures.fewshot import trained_alone
 from medino.tracking.figures.forest import MOST_LINES
-from medino.tracking.names import backbone_order, capital, metric_name, panel_name, probe_name, shots_name
+from medino.tracking.names import (
+    backbone_order,
+    capital,
+    metric_name,
+    panel_name,
+    patients_tested,
+    probe_name,
+    shots_name,
+)
 from medino.tracking.report import Folded, Part
 from medino.tracking.verdict import BETTER, WORSE, in_a_word, seen_or_unknown
 
@@ -52,7 +60,7 @@ def _scores_figure(
     each = ", each from another patient" if rows[0].draw == "patients" and rows[0].unit != "patient" else ""
     caption = (
         f"{capital(metric_name(metric))} on {name} over the number of {shots_name(rows[0])}{each}. Bars and bands: "
-        f"95 % intervals over {_patients(rows)} test patients, the same resamples for every backbone.{draws}"
+        f"95 % intervals over {patients_tested(rows)}, the same resamples for every backbone.{draws}"
     )
     drawn = draw_fewshot(rows, evidence, metric, order)
     return Drawn(f"shots {metric} {name}", drawn, f"{metric_name(metric)} over shots, {name}", caption)
@@ -69,9 +77,9 @@ def _forests(name: str, compared: Sequence[EvidenceRow], metric: str, order: Seq
     parts: list[Part] = []
     for group in groups:
         caption = (
-            f"Paired differences in {metric_name(metric)} on {name}, with 95 % intervals over {_patients(group)} test "
-            "patients; the same patients, support sets and resamples on both sides. An interval that holds zero "
-            "(hollow marker) shows no difference."
+            f"Paired differences in {metric_name(metric)} on {name}, with 95 % intervals over "
+            f"{patients_tested(group)}; the same patients, support sets and resamples on both sides. An interval that "
+            "holds zero (hollow marker) shows no difference."
         )
         if any(row.p_holm is not None for row in group):
             number = max(row.comparisons or 1 for row in group)
@@ -95,11 +103,9 @@ def _scores(rows: Sequence[EvidenceRow], order: Sequence[str]) -> Markup:
         lines.append((*_named(line), *cells))
     seen = ", ".join(f"{_most_seen(rows, name)} by {name}" for name in present)
     caption = (
-        f"{capital(metric_name(rows[0].metric))}: mean over support draws, 95 % interval over {_patients(rows)} test "
-        f"patients, ± standard deviation over support draws. Test patients seen without labels in pretraining: {seen}."
+        f"{capital(metric_name(rows[0].metric))}: mean over support draws, 95 % interval over {patients_tested(rows)}, "
+        f"± standard deviation over support draws. Test patients seen without labels in pretraining: {seen}."
     )
-    if rows[0].patient_unit != "patient":
-        caption += f" What counts as a patient: {rows[0].patient_unit}."
     named = [f"{name} ({probe_name(own_probe[name])})" if name in own_probe else name for name in present]
     return html.table((*_header(rows), *named), lines, caption)
 
@@ -118,7 +124,7 @@ def _other_scores(rows: Sequence[EvidenceRow], metrics: Sequence[str], order: Se
         if any((*line, name, metric) in of for metric in metrics)
     ]
     header = (*_header(rows), "backbone", *map(metric_name, metrics))
-    return html.table(header, lines, f"Mean over support draws and 95 % interval over {_patients(rows)} test patients.")
+    return html.table(header, lines, f"Mean over support draws and 95 % interval over {patients_tested(rows)}.")
 
 
 def _other_differences(rows: Sequence[EvidenceRow], metrics: Sequence[str]) -> Markup:
@@ -135,7 +141,7 @@ def _other_differences(rows: Sequence[EvidenceRow], metrics: Sequence[str]) -> M
         if any((*line, *pair, metric) in of for metric in metrics)
     ]
     header = (*_header(rows), "compared", *map(metric_name, metrics))
-    caption = f"Paired differences, 95 % intervals over {_patients(rows)} test patients; without a word: none is shown."
+    caption = f"Paired differences, 95 % intervals over {patients_tested(rows)}; without a word: none is shown."
     return html.table(header, lines, caption)
 
 
@@ -176,10 +182,6 @@ def _header(rows: Sequence[EvidenceRow]) -> tuple[str, str]:
 def _most_seen(rows: Sequence[EvidenceRow], backbone: str) -> str:
     most = max((row for row in rows if row.backbone == backbone), key=seen_or_unknown).patients_seen
     return "not known how many" if most is None else str(most)
-
-
-def _patients(rows: Sequence[EvidenceRow]) -> str:
-    return " or ".join(str(number) for number in sorted({row.patients for row in rows if row.patients is not None}))
 
 
 def _has(rows: Sequence[EvidenceRow], metric: str) -> bool:
