@@ -15,6 +15,13 @@ from medino.probes.measures import Measured
 from medino.probes.sources import Source
 from medino.probes.units import Units, first_come
 
+RESAMPLES_A_COMPARISON = 50
+"""Resamples drawn for p-values, for each comparison that Holm's correction counts.
+
+The least p of R resamples is 2 / (R + 1), and Holm's first step multiplies it by the number of comparisons m: below
+.05, however clear a difference is, only with R of 40 m or more. Ten more leave room for resamples without a value.
+"""
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -25,8 +32,9 @@ class Draws:
         draw: patients or images, what the shots are.
         drop_small_classes: leave out classes that can't give the shots or are never tested, and don't refuse them.
         episodes: support sets drawn for each number of shots (E).
-        replicates: resamples of the test patients (R).
+        replicates: resamples of the test patients for intervals (R).
         seed: of support sets and resamples.
+        comparisons: at most so many differences of one metric are corrected together.
     """
 
     shots: Sequence[int]
@@ -35,6 +43,12 @@ class Draws:
     episodes: int
     replicates: int
     seed: int
+    comparisons: int = 0
+
+    @property
+    def for_p(self) -> int:
+        """Resamples for p-values (P), R or more; the first R of them are those of the intervals."""
+        return max(self.replicates, RESAMPLES_A_COMPARISON * self.comparisons)
 
 
 class Tested:
@@ -108,16 +122,16 @@ class Tested:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """(1 + J + R, N) how often each test unit counts: once, in each jackknife sample, in each resample."""
+        """(1 + J + P, N) how often each test unit counts: once, in each jackknife sample, in each resample."""
         patients, seed = len(self.test_patients), self.draws.seed
         once, left_out = np.ones((1, patients), dtype=np.float32), jackknife_counts(patients, seed)
-        counts = np.concatenate([once, left_out, patient_counts(patients, self.draws.replicates, seed)])
+        counts = np.concatenate([once, left_out, patient_counts(patients, self.draws.for_p, seed)])
         return counts[:, self._test_patients[2]]
 
     @property
     def resamples(self) -> np.ndarray:
-        """(R, N) how often each test unit counts in each resample."""
-        return self.weights[-self.draws.replicates :]
+        """(R, N) how often each test unit counts in each resample of the intervals."""
+        return self.weights[-self.draws.for_p :][: self.draws.replicates]
 
 
 class Design(Tested, ABC):

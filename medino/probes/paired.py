@@ -36,7 +36,7 @@ def compared(
         for (cell, difference), p_holm in zip(of_metric.items(), corrected, strict=True):
             told: dict[str, object] = {
                 "p_value": difference.p_value,
-                "p_resamples": len(difference.replicates),
+                "p_resamples": len(difference.for_p),
                 "p_holm": p_holm,
                 "comparisons": len(of_metric),
             }

@@ -25,26 +25,30 @@ class MetricResult:
     Attributes:
         episodes: (E,) its value in each episode.
         mean: their mean.
-        replicates: (R,) that mean in each resample of the test patients; NaN where it has none.
+        for_p: (P,) that mean in each resample of the test patients that p-values count; NaN where it has none.
+        replicates: (R,) the first of these, of which intervals are made.
         left_out: (J,) that mean with each patient, or group of patients, left out.
     """
 
     episodes: np.ndarray
     mean: float
+    for_p: np.ndarray
     replicates: np.ndarray
     left_out: np.ndarray
 
     @classmethod
     def of(cls, design: Tested, episodes: np.ndarray, values: np.ndarray) -> "MetricResult":
-        """Take apart what was measured under `design.weights`: (E,) by episode, (1 + J + R,) averaged over episodes."""
-        resampled = len(values) - design.draws.replicates
-        return cls(episodes, float(values[0]), values[resampled:], values[1:resampled])
+        """Take apart what was measured under `design.weights`: (E,) by episode, (1 + J + P,) averaged over episodes."""
+        resampled = len(values) - design.draws.for_p
+        for_p = values[resampled:]
+        return cls(episodes, float(values[0]), for_p, for_p[: design.draws.replicates], values[1:resampled])
 
     def minus(self, other: "MetricResult") -> "MetricResult":
         """The difference, episode by episode and resample by resample."""
         return MetricResult(
             self.episodes - other.episodes,
             self.mean - other.mean,
+            self.for_p - other.for_p,
             self.replicates - other.replicates,
             self.left_out - other.left_out,
         )
@@ -52,7 +56,7 @@ class MetricResult:
     @cached_property
     def p_value(self) -> float:
         """Of no difference from zero, for a paired difference."""
-        return bootstrap_p_value(self.replicates)
+        return bootstrap_p_value(self.for_p)
 
 
 def metric_results(design: Design, scores: np.ndarray) -> dict[str, MetricResult]:

@@ -62,7 +62,7 @@ class FewShotStudy:
         unit: what is classified: image, series, study or patient. The vector of a unit is the mean of its images'
             unless the probe says otherwise.
         seed: of support sets and resamples.
-        replicates: resamples of the test patients for the 95 % intervals.
+        replicates: resamples of the test patients for the 95 % intervals; p-values take more where many are compared.
         interval: percentile or bca, the interval that tables and figures show; the evidence holds both.
         dataset: name of the labelled set in the evidence; the manifest's name if None.
         baseline: the backbone that the others are compared with; the first one if None.
@@ -154,7 +154,7 @@ class FewShotStudy:
         _check_maps(maps, features, manifest)
         left_out = frozenset(sample for table in features.values() for sample in table.rejects)
         left_out |= {sample for store in maps.values() for sample in store.rejects}
-        design = self._design(manifest, left_out)
+        design = self._design(manifest, left_out, len(features))
         sources = {name: self._source(name, design, table, maps.get(name)) for name, table in features.items()}
         if ATTENTIVE in self.asked_probes and not maps:
             raise InputError(
@@ -172,10 +172,13 @@ class FewShotStudy:
         }
         return merge_evidence(list(self._evidence(design, sources, seen, baseline, shared)))
 
-    def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset()) -> Design:
+    def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset(), backbones: int = 1) -> Design:
         """What is the same for every backbone."""
         units = labelled_units(manifest, self.unit, left_out)
-        draws = Draws(self.shots, self.draw, self.drop_small_classes, self.episodes, self.replicates, self.seed)
+        comparisons = len(set(self.shots)) * len(self.asked_probes) * (backbones - 1)
+        draws = Draws(
+            self.shots, self.draw, self.drop_small_classes, self.episodes, self.replicates, self.seed, comparisons
+        )
         return make_design(self.target, manifest, units, draws, self.order, self.separator)
 
     def _source(self, name: str, design: Design, table: FeatureTable, maps: MapStore | None) -> Source:

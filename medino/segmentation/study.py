@@ -44,7 +44,7 @@ class MaskStudy:
         unet: how the U-Net is trained on the same masks; None leaves it out.
         tolerance: of the normalised surface distance, mm, or pixels of the grid where no spacing is known.
         seed: of support sets, trainings and resamples.
-        replicates: resamples of the test patients for the 95 % intervals.
+        replicates: resamples of the test patients for the 95 % intervals; p-values take more where many are compared.
         interval: percentile or bca, the interval that tables and figures show; the evidence holds both.
         dataset: name of the labelled set in the evidence; the manifest's name if None.
         references: backbones that all others are compared with, beside the U-Net; the first one if None.
@@ -109,7 +109,7 @@ class MaskStudy:
         """
         transform = self._transform(stores, manifest)
         left_out = frozenset(sample for store in stores.values() for sample in store.rejects)
-        design = self._design(manifest, left_out)
+        design = self._design(manifest, left_out, len(stores) + (self.unet is not None))
         learners: dict[str, MaskLearner] = {name: HeadOnMaps(store, self.training) for name, store in stores.items()}
         if self.unet is not None:
             if transform.size % DIVISOR:
@@ -124,9 +124,10 @@ class MaskStudy:
         """The cases that each episode learns from, by the number of labelled patients."""
         return {shots: design.support(shots) for shots in dict.fromkeys(self.shots)}
 
-    def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset()) -> MaskDesign:
+    def _design(self, manifest: Manifest, left_out: frozenset[str] = frozenset(), learners: int = 1) -> MaskDesign:
         """What is the same for every backbone."""
-        draws = Draws(self.shots, "patients", False, self.episodes, self.replicates, self.seed)
+        comparisons = len(set(self.shots)) * (learners - 1)
+        draws = Draws(self.shots, "patients", False, self.episodes, self.replicates, self.seed, comparisons)
         return MaskDesign(manifest, self.unit, draws, left_out)
 
     def _transform(self, stores: Mapping[str, MapStore], manifest: Manifest) -> EvaluationTransform:

@@ -229,6 +229,26 @@ def test_p_values_are_corrected_over_all_comparisons_of_a_metric(evidence: pa.Ta
         assert [row.p_holm for row in rows] == holm([row.p_value for row in rows])
 
 
+def test_a_difference_without_doubt_is_found_among_27_comparisons(make_manifest, make_features) -> None:
+    """A thousand resamples alone would leave it at p .054; the interval is that of these, however many p takes."""
+    manifest = make_manifest()
+    strong = {f"strong {place}": make_features(manifest, 9.0, seed=place) for place in range(3)}
+    features = {"start": make_features(manifest, 0.0), **strong}
+    study = dataclasses.replace(STUDY, shots=(1, 2, 5), episodes=3, replicates=1000)
+    evidence = study.run(features, manifest)
+    rows = differences(evidence, metric="balanced_accuracy")
+    assert {(row.comparisons, row.resamples, row.p_resamples) for row in rows} == {(27, 1000, 27 * 50)}
+    assert max(row.p_holm for row in rows) < 0.05
+    alone = dataclasses.replace(study, shots=(5,), probes=("knn",)).run(
+        {name: features[name] for name in ("start", "strong 0")}, manifest
+    )
+    (row,) = differences(alone, metric="balanced_accuracy")
+    assert (row.resamples, row.p_resamples) == (1000, 1000)
+    (same,) = differences(evidence, metric="balanced_accuracy", backbone="strong 0", shots=5, probe="knn")
+    ends = ("value", "low", "high", "low_bca", "high_bca", "replicates")
+    assert [getattr(same, end) for end in ends] == [getattr(row, end) for end in ends]
+
+
 def test_shots_may_be_images_of_one_patient(make_manifest, make_features) -> None:
     manifest = make_manifest(patients_a_class=4, images_a_patient=6)
     features = {"start": make_features(manifest)}

@@ -86,6 +86,8 @@ def test_a_summary_can_be_recomputed_from_the_outcomes(evidence: pa.Table) -> No
 def test_a_paired_interval_can_be_recomputed_from_the_evidence_alone(evidence: pa.Table) -> None:
     chosen = [row for row in differences(evidence, metric="dice", shots=1) if row.target == "dark"]
     (row,) = [row for row in chosen if (row.backbone, row.compared_with) == ("untrained", "pixels")]
+    # Two numbers of patients and two others to compare with: p needs more resamples than the forty of the interval.
+    assert (row.resamples, row.p_resamples) == (40, 4 * 50)
     values = {}
     for backbone in ("untrained", "pixels"):
         outcomes = of_kind(evidence, "outcome", backbone=backbone, metric="dice", target="dark", shots=1)
