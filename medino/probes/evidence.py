@@ -4,13 +4,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from medino.core import InputError, read_table, schema_of, write_table
+from medino.probes.registry import END_TO_END
 from medino.probes.schema import EVIDENCE_VERSION, EvidenceRow
 
 EVIDENCE_SCHEMA = schema_of(EvidenceRow)
+
+CELL = ("task", "features", "probe", "backbone", "dataset", "unit", "shots", "draw")
+"""What is measured in one go, and replaced as a whole."""
 
 KINDS = ("outcome", "support", "episode", "summary")
 
@@ -67,17 +72,37 @@ def read_evidence(path: str | Path) -> pa.Table:
 def append_evidence(path: str | Path, rows: pa.Table | Iterable[EvidenceRow]) -> None:
     """Add evidence to a file, which is made if it is not there.
 
-    Rows of the same task, dataset, backbone, features, probe, unit and shots are replaced, so that a study run twice is
-    there once.
+    Rows of the same task, dataset, backbone, features, probe, unit, shots and draw are replaced, so that a study run
+    twice is there once. A paired difference to a backbone that is replaced goes, too: what it was compared with is no
+    longer there.
     """
     table = rows if isinstance(rows, pa.Table) else evidence_table(rows)
     if Path(path).is_file():
         known = read_evidence(path)
-        keys = ("task", "dataset", "backbone", "features", "probe", "unit", "shots")
-        new = set(zip(*(table[key].to_pylist() for key in keys), strict=True))
-        kept = [row not in new for row in zip(*(known[key].to_pylist() for key in keys), strict=True)]
-        table = merge_evidence([known.filter(pa.array(kept, pa.bool_())), table])
+        new, cells = set(_cells(table)), _cells(known)
+        kept = np.array([cell not in new for cell in cells], dtype=bool)
+        replaced = {_compared(*cell) for cell, stays in zip(cells, kept, strict=True) if not stays}
+        for row, reference in enumerate(known["compared_with"].to_pylist()):
+            if reference is not None:
+                kept[row] &= not replaced & _references(cells[row], reference)
+        table = merge_evidence([known.filter(pa.array(kept)), table])
     write_evidence(path, table)
+
+
+def _cells(table: pa.Table) -> list[tuple[Any, ...]]:
+    """`CELL` of each row."""
+    return list(zip(*(table[key].to_pylist() for key in CELL), strict=True))
+
+
+def _compared(task: str, features: str, probe: str, backbone: str, *where: Any) -> tuple[Any, ...]:
+    """What a cell is to those that are compared with it: heads for masks need not read the same layers."""
+    return (task, None if task == "segmentation" else features, probe, backbone, *where)
+
+
+def _references(cell: tuple[Any, ...], reference: str) -> set[tuple[Any, ...]]:
+    """What a difference in this cell may be to: the same probe of another backbone, or one trained on images."""
+    task, features, probe, _, *where = cell
+    return {_compared(task, features, one, reference, *where) for one in (probe, END_TO_END)}
 
 
 def of_kind(evidence: pa.Table, kind: str, **equal: str | int) -> pa.Table:

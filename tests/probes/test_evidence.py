@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -66,6 +67,53 @@ def test_appending_keeps_what_was_there_and_replaces_what_is_repeated(tmp_path: 
     append_evidence(path, [dataclasses.replace(SUMMARY, shots=20, value=0.95)])
     found = {(row.backbone, row.shots): row.value for row in summaries(read_evidence(path))}
     assert found == {("start", 5): 0.5, ("adapted", 5): 0.9, ("adapted", 20): 0.95}
+
+
+def difference(**changes: Any) -> EvidenceRow:
+    return dataclasses.replace(SUMMARY, **{"compared_with": "start", "draw": "patients", **changes})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "stays"),
+    [
+        # The start of both is measured anew, by another seed and on other support sets: not what was compared with.
+        (difference(), difference(backbone="thumbnail"), False),
+        (difference(), difference(backbone="thumbnail", draw="images"), True),
+        (difference(), difference(backbone="thumbnail", shots=20), True),
+        (difference(), difference(backbone="thumbnail", features="mean_patch"), True),
+        (difference(), difference(backbone="thumbnail", probe="logistic"), True),
+        (difference(compared_with="cnn"), difference(compared_with="cnn", backbone="thumbnail"), False),
+        (
+            difference(task="segmentation", probe="linear", features="last_1"),
+            difference(task="segmentation", probe="linear", features="last_4", backbone="thumbnail"),
+            False,
+        ),
+    ],
+)
+def test_a_difference_goes_with_what_it_was_compared_with(
+    before: EvidenceRow, now: EvidenceRow, stays: bool, tmp_path: Path
+) -> None:
+    def study(row: EvidenceRow) -> list[EvidenceRow]:
+        end_to_end = {"probe": "end_to_end"} if row.compared_with == "cnn" else {}
+        features = {"features": "pixels"} if row.task == "segmentation" else {}
+        reference = {"backbone": row.compared_with, "compared_with": None, **end_to_end, **features}
+        return [row, dataclasses.replace(row, compared_with=None), dataclasses.replace(row, **reference)]
+
+    path = tmp_path / "evidence.parquet"
+    append_evidence(path, study(before))
+    append_evidence(path, study(now))
+    assert differences(read_evidence(path)) == [before] * stays + [now]
+    # Its own number is measured as it was, and stays.
+    found = [row.backbone for row in summaries(read_evidence(path))]
+    assert found.count(before.backbone) == found.count("thumbnail") == 1
+    assert found.count(before.compared_with) == 1 + stays
+
+
+def test_shots_of_patients_and_of_images_stand_beside_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.parquet"
+    for draw, value in (("patients", 0.6), ("images", 0.7), ("images", 0.8)):
+        append_evidence(path, [dataclasses.replace(SUMMARY, draw=draw, value=value)])
+    assert [(row.draw, row.value) for row in summaries(read_evidence(path))] == [("patients", 0.6), ("images", 0.8)]
 
 
 def test_what_may_be_null_and_was_not_written_before_is_null(tmp_path: Path) -> None:
