@@ -100,7 +100,7 @@ def export_masks(
         if overlays:
             for row, name, mask in zip(rows, names, masks, strict=True):
                 shown = masker.transform.intensity.apply(reader.pixels[row])
-                write_picture(folder / OVERLAYS / f"{name}.png", shown, masker.planes(mask))
+                write_picture(folder / OVERLAYS / f"{name}.png", shown, masker.planes(mask), masker.class_names)
         if dicom_seg is not None:
             written |= _write_dicom(folder, manifest, stack, [masker.planes(mask) for mask in masks], dicom_seg)
         records.append(MaskRecord(**{**vars(record), **written}))

@@ -34,6 +34,10 @@ class Masker(Protocol):
     def patch_size(self) -> int:
         """Side of a patch, pixels."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes but the background; none where it finds parts that have no names."""
+
     def __call__(self, images: Sequence[torch.Tensor], sizes: Sequence[Size]) -> list[torch.Tensor]:
         """Masks (H, W) int64 in the values of mask files, of images (3, S, S) and their sizes (H, W)."""
 
@@ -59,6 +63,11 @@ class HeadMasker:
     def patch_size(self) -> int:
         """Side of a patch, pixels."""
         return self.model.features.backbone.config.patch_size
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """See `Masker`."""
+        return tuple(self.model.class_names[1:])
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[torch.Tensor], sizes: Sequence[Size]) -> list[torch.Tensor]:
@@ -102,6 +111,11 @@ class ForegroundMasker:
         """Side of a patch, pixels."""
         return self.maker.patch_size
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """See `Masker`."""
+        return ("foreground",)
+
     def __call__(self, images: Sequence[torch.Tensor], sizes: Sequence[Size]) -> list[torch.Tensor]:
         """See `Masker`; the component is that of all the images together."""
         scores = foreground_scores(shown_tokens(images, sizes, self.maker, self.transform))
@@ -129,6 +143,11 @@ class CutMasker:
     def patch_size(self) -> int:
         """Side of a patch, pixels."""
         return self.maker.patch_size
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """See `Masker`."""
+        return ()
 
     def __call__(self, images: Sequence[torch.Tensor], sizes: Sequence[Size]) -> list[torch.Tensor]:
         """See `Masker`; each image is cut on its own."""
