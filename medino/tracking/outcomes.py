@@ -140,7 +140,10 @@ def same_units(one: Outcomes, other: Outcomes | None) -> bool:
 
 def _behind(evidence: pa.Table, of: EvidenceRow) -> pa.Table:
     """The outcome rows behind a summary row."""
-    where = {name: getattr(of, name) for name in ("task", "dataset", "backbone", "features", "probe", "unit", "shots")}
+    where = {
+        name: getattr(of, name)
+        for name in ("task", "dataset", "backbone", "features", "probe", "unit", "shots", "draw")
+    }
     return of_kind(evidence, "outcome", **{name: value for name, value in where.items() if value is not None})
 
 

@@ -23,6 +23,7 @@ from medino.tracking.figures import (
     draw_values,
     write_figures,
 )
+from medino.tracking.figures.fewshot import episode_values
 from medino.tracking.outcomes import Outcomes, Values, outcomes
 
 
@@ -52,6 +53,22 @@ def test_each_episode_stands_faint_behind_its_mean(evidence: pa.Table) -> None:
     assert {round(band.ymin, 6) for band in bands} == {
         round(min(row.low or 0 for row in rows if row.backbone == name), 6) for name in {row.backbone for row in rows}
     }
+
+
+def test_shots_of_patients_and_of_images_in_one_evidence_are_two_studies(evidence: pa.Table) -> None:
+    place = evidence.schema.get_field_index("draw")
+    images = pa.repeat(pa.scalar("images"), evidence.num_rows)
+    other = evidence.set_column(place, evidence.schema.field(place), images)
+    both = pa.concat_tables([evidence, other])
+    (row,) = summaries(evidence, backbone="adapted", probe="knn", shots=15, metric="balanced_accuracy")
+    np.testing.assert_array_equal(episode_values(both, row), episode_values(evidence, row))
+    of_both, of_one = outcomes(both, row), outcomes(evidence, row)
+    assert of_both is not None
+    assert of_one is not None
+    np.testing.assert_array_equal(of_both.right, of_one.right)
+    section = fewshot_section(both)
+    assert section is not None
+    assert str(section.html).count("unit: image, shots: images of any patient</h") == 1
 
 
 def test_masks_are_drawn_over_labelled_patients_with_the_network_of_its_own_in_every_panel(few_masks: pa.Table) -> None:

@@ -139,7 +139,7 @@ def episode_values(episodes: pa.Table | None, of: EvidenceRow) -> np.ndarray:
     if episodes is None or not episodes.num_rows:
         return np.empty(0)
     chosen = pc.equal(episodes["kind"], "episode")
-    for name in ("task", "dataset", "backbone", "features", "probe", "unit", "shots", "metric", "target"):
+    for name in ("task", "dataset", "backbone", "features", "probe", "unit", "shots", "draw", "metric", "target"):
         value = getattr(of, name)
         same = pc.is_null(episodes[name]) if value is None else pc.equal(episodes[name], value)
         chosen = pc.and_(chosen, pc.fill_null(same, False))

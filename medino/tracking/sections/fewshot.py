@@ -20,13 +20,15 @@ def fewshot_section(evidence: pa.Table, title: str = "How sure: few labels") -> 
     for study in dict.fromkeys(map(_study, rows)):
         of_study = [row for row in rows if _study(row) == study]
         paired = [row for row in compared if _study(row) == study]
-        task, dataset, unit, features = study
-        name = f"{dataset}, {features_name(features)}, unit: {unit}"
+        task, dataset, unit, features, draw = study
+        # A shot is one patient unless told otherwise, and usually nothing else is there to be told apart.
+        shots = ", shots: images of any patient" if draw == "images" and unit != "patient" else ""
+        name = f"{dataset}, {features_name(features)}, unit: {unit}{shots}"
         parts.append(html.heading(f"{capital(task_name(task))}: {name}"))
         parts.extend(html.paragraph(text, "caution") for text in cautions(max(of_study, key=seen_or_unknown)))
         parts.extend(study_parts(name, of_study, paired, evidence, main_metric(of_study)))
     return section_of(title, parts)
 
 
-def _study(row: EvidenceRow) -> tuple[str, str, str, str]:
-    return row.task, row.dataset, row.unit, row.features
+def _study(row: EvidenceRow) -> tuple[str, str, str, str, str | None]:
+    return row.task, row.dataset, row.unit, row.features, row.draw
