@@ -6,7 +6,7 @@ WARM_UP_STEPS = 5
 """Steps that are not counted: workers start, caches fill, kernels are chosen."""
 
 PACE_STEPS = 50
-"""Steps that are looked at before anything is said."""
+"""Steps that are looked at together, until something is said of them."""
 
 WAITING_SHARE = 0.1
 """More waiting than this share of the time is worth a word; less is lost in what steps differ by."""
@@ -24,6 +24,7 @@ class LoaderPace:
         self.num_workers = num_workers
         self.views_on = views_on
         self.steps = 0
+        self.said = False
         self.waited = 0.0
         self.worked = 0.0
 
@@ -35,20 +36,25 @@ class LoaderPace:
             worked: seconds from then until the next one was asked for.
 
         Returns:
-            A warning, after `PACE_STEPS` steps, if the loader sets the pace.
+            A warning after the first `PACE_STEPS` steps in a row in which the loader set the pace; only one.
         """
         self.steps += 1
-        if self.steps <= WARM_UP_STEPS:
+        if self.said or self.steps <= WARM_UP_STEPS:
             return None
         self.waited += waited
         self.worked += worked
-        share = self.waited / max(self.waited + self.worked, 1e-9)
-        if self.steps != WARM_UP_STEPS + PACE_STEPS or share < WAITING_SHARE:
+        if (self.steps - WARM_UP_STEPS) % PACE_STEPS:
             return None
-        a_step = (self.waited + self.worked) / PACE_STEPS
+        share = self.waited / max(self.waited + self.worked, 1e-9)
+        a_step, working = (self.waited + self.worked) / PACE_STEPS, self.worked / PACE_STEPS
+        # Slow steps later on must not be lost in the fast ones before.
+        self.waited = self.worked = 0.0
+        if share < WAITING_SHARE:
+            return None
+        self.said = True
         return (
             f"training waits for data {share:.0%} of the time: a step takes {a_step:.2f} s and would take "
-            f"{self.worked / PACE_STEPS:.2f} s; {self._advice()}"
+            f"{working:.2f} s; {self._advice()}"
         )
 
     def _advice(self) -> str:

@@ -37,6 +37,14 @@ def test_a_loader_that_keeps_pace_and_slow_first_steps_are_not_spoken_of() -> No
     assert not said(LoaderPace(0, "worker"), ALL - 1, waited=1, worked=0.1)
 
 
+def test_a_loader_that_falls_behind_later_is_spoken_of_then() -> None:
+    pace = LoaderPace(0, "worker")
+    assert not said(pace, ALL + 2 * PACE_STEPS, waited=0.005, worked=0.1)
+    assert not said(pace, PACE_STEPS - 1, waited=0.1, worked=0.1)
+    (text,) = said(pace, 1 + 3 * PACE_STEPS, waited=0.1, worked=0.1)
+    assert "50% of the time: a step takes 0.20 s and would take 0.10 s" in text
+
+
 @pytest.mark.parametrize(("making", "training", "warns"), [(3.0, 1.0, True), (0.01, 1.0, False)])
 def test_the_loader_measures_making_against_training(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, making: float, training: float, warns: bool
