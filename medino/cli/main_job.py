@@ -110,6 +110,7 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     """
     settings = {"source": dataclasses.asdict(source), "plan": dataclasses.asdict(plan)}
     check_same_settings(run, settings)
+    check_numbers(plan)
     settled = Settled()
     config, given = settle_start(settled, plan)
     manifest = make_cohort(run, source, plan.seed, config.patch_size)
@@ -132,6 +133,21 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     seen_by_start = [] if plan.weights is None else patients_seen_by(plan.weights, manifest.settings.get("key_id"))
     stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed, seen_by_start, plan.probe)
     return Job(stages, start, module, data, steps, study, classes)
+
+
+def check_numbers(plan: Plan) -> None:
+    """Refuse numbers that no training could mean before the images are scanned, which can take hours.
+
+    Raises:
+        InputError: there is no training step, or a batch has less than two images.
+    """
+    if plan.batch_size is not None and plan.batch_size < 2:
+        raise InputError(
+            f"batch_size is {plan.batch_size}; give 2 or more, as Sinkhorn-Knopp and KoLeo compare the images of a "
+            "batch with each other"
+        )
+    if plan.steps is not None and plan.steps < 1:
+        raise InputError(f"steps is {plan.steps}; give 1 or more")
 
 
 KEPT_BEFORE_CONFIG = frozenset({"cohort", "archive"})

@@ -292,6 +292,29 @@ def test_a_mask_of_another_size_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--batch_size", "1", "batch_size is 1; give 2 or more, as Sinkhorn-Knopp and KoLeo compare the images of"),
+        ("--steps", "0", "steps is 0; give 1 or more"),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused_before_the_scan(
+    option: str,
+    value: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scans: list[object] = []
+    monkeypatch.setattr("medino.cli.cohort.scan", lambda *given, **options: scans.append(given))
+    assert main(["adapt", "--data", str(tmp_path), "-o", str(tmp_path / "run"), option, value]) == 2
+    assert said in one_line(capsys)
+    assert scans == []
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_smaller_than_a_patch_are_left_out_and_nothing_is_left_where_all_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
