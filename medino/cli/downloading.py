@@ -48,6 +48,7 @@ class Source:
         sha256: what its bytes must have; None where that is not known.
         token: sent to the address' own host, not to where that leads.
         refused: what to do where the server asks who one is.
+        gated: how to ask for access; None where anybody may download.
     """
 
     url: str
@@ -56,6 +57,7 @@ class Source:
     sha256: str | None = None
     token: str | None = None
     refused: str = "check that it is public"
+    gated: str | None = None
 
     @property
     def host(self) -> str:
@@ -127,9 +129,10 @@ def _all_parts(source: Source, part: Path, mark: Path, target: Path) -> None:
             failures = 0 if there > before else failures + 1
             if failures == TRIES:
                 reached = f"broke off after {there / MB:.1f} MB" if there else "can't be reached"
+                access = "" if source.gated is None else f"; access has to be asked for: {source.gated}"
                 raise InputError(
                     f"{source.host} {reached} ({error}); try again (it goes on where it was), set HTTPS_PROXY where a "
-                    f"proxy stands between, or on another machine get {source.url} and put it at {target}"
+                    f"proxy stands between, or on another machine get {source.url} and put it at {target}{access}"
                 ) from error
             time.sleep(WAIT_SECONDS if there == before else 0)
 

@@ -28,6 +28,7 @@ def source_of(known: KnownWeights, file: KnownFile, path: Path) -> Source:
         sha256=file.sha256 or recorded_sha256(path),
         token=None if file.repository is None else hub_token(),
         refused=refused,
+        gated=known.gated,
     )
 
 

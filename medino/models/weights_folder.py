@@ -41,9 +41,10 @@ def find_weights(weights: str | Path) -> tuple[Path, KnownWeights | None]:
     path, known = _find(weights)
     if known is None or path.is_file():
         return path, known
+    access = "" if known.gated is None else f" (access to them has to be asked for: {known.gated})"
     raise InputError(
-        f"the weights '{known.name}' are not in {path.parent}; get them with `medino weights get {known.name}`, or "
-        "give the path of a file"
+        f"the weights '{known.name}' are not in {path.parent}; get them with `medino weights get {known.name}`"
+        f"{access}, or give the path of a file"
     )
 
 

@@ -1,5 +1,6 @@
 """`medino weights` lists, downloads and checks published weights, and says in words what is wrong."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -196,6 +197,15 @@ def test_without_a_network_the_error_says_which_file_to_put_where(
     told = said(capsys)
     assert f"on another machine get {address}/owner/tiny/resolve/main/tiny.safetensors and put it at" in told
     assert str(tmp_path / "there" / "tiny-one" / "tiny.safetensors") in told
+    assert told.endswith("access has to be asked for: ask its owner")
+    export = ["export", "--weights", "tiny-one", "--to", "meta", "-o", str(tmp_path / "exported.pth")]
+    assert main(export) == 2
+    assert "`medino weights get tiny-one` (access to them has to be asked for: ask its owner), or give" in said(capsys)
+    # Where anybody may download, nothing is said of access.
+    monkeypatch.setitem(KNOWN_WEIGHTS, "tiny-one", dataclasses.replace(tiny, gated=None))
+    for words in (["weights", "get", "tiny-one", "--folder", str(tmp_path / "there")], export):
+        assert main(words) == 2
+        assert "access" not in said(capsys)
 
 
 @pytest.mark.parametrize(
