@@ -51,7 +51,7 @@ in a process of its own and takes its steps in turns with the others; the first 
 of the median seconds of a step. Memory is the peak of the process (`ru_maxrss`; on a GPU the allocator's peak) less
 what the process held before the networks were made; weights, gradients and optimiser are in it.
 
-On a CPU, medino's trainings keep memory that was freed (`medino.core.keep_freed_memory`). PyTorch by default, and so
+On a CPU, medino's pretrainings keep memory that was freed (`medino.core.keep_freed_memory`). PyTorch by default, and so
 the yardstick, gives tensors of over 32 MB back to the system, which clears their pages anew each time. The row of a
 yardstick that keeps its memory, too, says what of the difference is due to that.
 

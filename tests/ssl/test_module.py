@@ -272,6 +272,15 @@ def test_a_run_without_a_number_of_steps_is_refused(manifest: Path, train: Train
         train(manifest, -1)
 
 
+def test_a_pretraining_on_a_cpu_keeps_freed_memory(
+    manifest: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("medino.ssl.module.keep_freed_memory", lambda: asked.append(1))
+    train(manifest, 1)
+    assert asked
+
+
 def test_a_finished_run_can_be_made_longer(manifest: Path, tmp_path: Path, train: Train) -> None:
     train(manifest, 3)
     checkpoint = latest_checkpoint(RunFolder(tmp_path / "run"))
