@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from medino.cli.embed import chosen_device
 from medino.cli.fewshot import evidence_path, named_paths
-from medino.core import InputError, patients_seen_by
+from medino.core import InputError, RunFolder, patients_seen_by
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from medino.data import Manifest
     from medino.features import EvaluationTransform, MapMaker
     from medino.models import VisionTransformer
+    from medino.segmentation.case_overlays import CaseOverlays
+
+OVERLAYS_FOLDER = "fewshot_masks"
+"""Where among a run's figures the pictures of test cases are."""
 
 PIXELS, RANDOM, UNET = "pixels", "random", "unet"
 """The baselines: the pixels of each patch, the first backbone's shape untrained, the U-Net from scratch."""
@@ -65,6 +69,13 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=0, help="processes that decode; the result is the same")
     parser.add_argument("--device", type=str, default="auto", help="where backbones run: auto, cpu, cuda, ...")
+    parser.add_argument(
+        "--overlays",
+        type=int,
+        default=0,
+        help="write so many test images, the worst, the middle and the best by Dice, with true masks and those of the "
+        "last of --weights, to the run's folder, where the report finds them; they are images of patients",
+    )
     parser.add_argument("--csv", type=str | None, help="write the summary rows to this CSV file, too")
 
 
@@ -108,6 +119,7 @@ def run(config: Namespace) -> None:
         references=given or None,
     )
     manifest = masked_and_split(Manifest.read(config.manifest), config.seed)
+    overlays = case_overlays(config, list(weights)[-1])
     study.check(manifest)
     backbones = {name: load_backbone(path) for name, path in weights.items()}
     transform = shown_as(config, next(iter(backbones.values())))
@@ -123,12 +135,31 @@ def run(config: Namespace) -> None:
         for name, (maker, mean_std) in makers(config, backbones).items()
     }
     key = manifest.settings.get("key_id")
-    evidence = study.run(stores, manifest, {name: patients_seen_by(path, key) for name, path in weights.items()})
+    seen = {name: patients_seen_by(path, key) for name, path in weights.items()}
+    evidence = study.run(stores, manifest, seen, overlays)
     append_evidence(output, evidence)
     if config.csv:
         export_csv(config.csv, evidence)
     show(evidence)
     print(f"evidence  {output}")
+    if overlays is not None:
+        print(f"overlays  {overlays.folder}")
+
+
+def case_overlays(config: Namespace, backbone: str) -> "CaseOverlays | None":
+    """Which pictures to keep in the run's folder, where some were asked for.
+
+    Raises:
+        InputError: there is no run's folder, or fewer than none are asked for.
+    """
+    from medino.segmentation.case_overlays import CaseOverlays
+
+    if not config.overlays:
+        return None
+    run = RunFolder(Path(config.output))
+    if run.evidence != evidence_path(run.path):
+        raise InputError(f"overlays are kept in a run's folder, and {run.path} is a file; give a folder by -o")
+    return CaseOverlays(run.figures / OVERLAYS_FOLDER, backbone, config.overlays)
 
 
 def makers(

@@ -14,6 +14,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from medino.core import OKABE_ITO, whole_file
+from medino.probes import extremes
 
 PANEL_INCHES = 3.0
 FILL_OPACITY = 0.25
@@ -51,7 +52,9 @@ def overlay_figure(
     width = 3 * PANEL_INCHES
     columns = max(int(width // (NAME_INCHES + LETTER_INCHES * max(map(len, class_names[1:]), default=0))), 1)
     rows = -(-len(colours) // columns)
-    figure = Figure(figsize=(width, PANEL_INCHES + 0.4 + ROW_INCHES * (rows - 1)), layout="constrained")
+    figure = Figure(
+        figsize=(width, PANEL_INCHES + 0.4 + ROW_INCHES * (rows - 1 + title.count("\n"))), layout="constrained"
+    )
     for place, (name, mask) in enumerate({"image": None, "truth": target, "prediction": predicted}.items()):
         axes = figure.add_subplot(1, 3, place + 1)
         axes.imshow(shown, interpolation="nearest")
@@ -68,6 +71,24 @@ def overlay_figure(
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(title)
     return figure
+
+
+def shown_cases(dice: Sequence[float], count: int) -> list[tuple[int, str, int]]:
+    """Which of some cases to draw, in all `count` where there are so many: a third of them each, the worst first.
+
+    Args:
+        dice: of each case.
+        count: how many; what three don't divide are the worst, then the middle ones.
+
+    Returns:
+        1, 2 or 3, worst, middle or best, and the place of the case in `dice`.
+    """
+    shown = []
+    for number, (kind, chosen) in enumerate(extremes(dice, -(-count // 3)).items(), start=1):
+        share = count // 3 + (number <= count % 3)
+        kept = chosen[max(len(chosen) - share, 0) :] if kind == "best" else chosen[:share]
+        shown += [(number, kind, place) for place in kept]
+    return shown
 
 
 def write_overlay(path: str | Path, figure: Figure) -> None:

@@ -20,6 +20,7 @@ from medino.probes import evidence_block, merge_evidence
 from medino.probes.design import Draws
 from medino.probes.paired import Cell, compared, seen_by_either
 from medino.probes.results import INTERVALS, MetricResult, episode_rows, summary_row, support_rows
+from medino.segmentation.case_overlays import CaseOverlays
 from medino.segmentation.case_values import Key, Values, case_rows, case_values, mask_results
 from medino.segmentation.fitting import Training
 from medino.segmentation.kept import HeadTraining
@@ -92,6 +93,7 @@ class MaskStudy:
         stores: Mapping[str, MapStore],
         manifest: Manifest,
         pretraining_patients: Mapping[str, Collection[str] | None] | None = None,
+        overlays: CaseOverlays | None = None,
     ) -> pa.Table:
         """Run the study.
 
@@ -100,6 +102,7 @@ class MaskStudy:
             manifest: with masks and splits.
             pretraining_patients: keyed hashes of patients that a backbone saw unlabelled in pretraining, by name; None
                 for one says that nobody can tell.
+            overlays: writes pictures of test cases: images of patients; None writes none.
 
         Returns:
             Evidence: `support`, `outcome`, `episode` and `summary` rows of the task segmentation.
@@ -115,10 +118,12 @@ class MaskStudy:
             if transform.size % DIVISOR:
                 raise InputError(f"the U-Net needs images of a multiple of {DIVISOR} pixels, not {transform.size}")
             learners[UNET] = UNetFromScratch(self.unet, next(iter(stores.values())).variants)
+        if overlays is not None and overlays.backbone not in learners:
+            raise InputError(f"{overlays.backbone!r}, whose masks are to be drawn, is not among {', '.join(learners)}")
         given = pretraining_patients or {}
         seen = {name: None if (of := given.get(name, ())) is None else frozenset(of) for name in learners}
         images = MaskedImages(manifest, transform, self.class_values)
-        return merge_evidence(list(self._evidence(design, learners, images, seen)))
+        return merge_evidence(list(self._evidence(design, learners, images, seen, overlays)))
 
     def _support(self, design: MaskDesign) -> dict[int, list[np.ndarray]]:
         """The cases that each episode learns from, by the number of labelled patients."""
@@ -157,6 +162,7 @@ class MaskStudy:
         learners: Mapping[str, MaskLearner],
         images: MaskedImages,
         seen: Mapping[str, frozenset[str] | None],
+        overlays: CaseOverlays | None,
     ) -> Iterator[pa.Table]:
         """All rows, in blocks."""
         shared = {
@@ -179,7 +185,8 @@ class MaskStudy:
                 "probe": learner.probe,
                 "shots": shots,
             }
-            values = self._values(design, learner, images, shots, support[shots])
+            drawn = overlays if overlays and (overlays.backbone, max(self.shots)) == (name, shots) else None
+            values = self._values(design, learner, images, shots, support[shots], drawn)
             found[cell] = mask_results(design, values)
             yield support_rows(design, support[shots], wheres[cell])
             yield from case_rows(design, values, wheres[cell])
@@ -208,6 +215,7 @@ class MaskStudy:
         images: MaskedImages,
         shots: int,
         support: Sequence[np.ndarray],
+        overlays: CaseOverlays | None,
     ) -> Values:
         """What each test case measures in each episode."""
         episodes = []
@@ -215,6 +223,9 @@ class MaskStudy:
             seed = derive_seed(self.seed, "mask_study", shots, episode)
             predicted = learner.predict(images, design.rows(units), design.test_rows, seed)
             episodes.append(list(self._measured(design, images, predicted)))
+            if overlays is not None and episode == 0:
+                learned_from = f"{self.dataset or design.manifest.name}, labelled patients: {shots}"
+                overlays.write(design, images, predicted, episodes[0], learned_from)
         return case_values(episodes)
 
     def _measured(self, design: MaskDesign, images: MaskedImages, predicted: torch.Tensor) -> Iterator[CaseResult]:

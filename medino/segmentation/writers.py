@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medino.core import RunFolder, whole_file
-from medino.probes import extremes
 from medino.segmentation.batch import SegmentationBatch
 from medino.segmentation.cases import Case
-from medino.segmentation.overlays import overlay_figure, write_overlay
+from medino.segmentation.overlays import overlay_figure, shown_cases, write_overlay
 
 MASKS_FOLDER = "masks"
 """Where in the run folder predicted masks are written."""
@@ -94,11 +93,9 @@ class OverlayWriter(pl.Callback):
         places = [place for place, sample_id in enumerate(sample_ids) if sample_id in measured]
         dice = [float(np.mean(measured[sample_ids[place]])) for place in places]
         folder = RunFolder(Path(trainer.default_root_dir)).figures
-        for number, (kind, chosen) in enumerate(extremes(dice, -(-self.count // 3)).items(), start=1):
-            share = self.count // 3 + (number <= self.count % 3)
-            for one in chosen[max(len(chosen) - share, 0) :] if kind == "best" else chosen[:share]:
-                figure = self._drawn(module, cases[places[one]], f"{kind}, Dice {dice[one]:.3f}")
-                write_overlay(folder / f"overlay-{number}-{kind}-{sample_ids[places[one]]}.png", figure)
+        for number, kind, one in shown_cases(dice, self.count):
+            figure = self._drawn(module, cases[places[one]], f"{kind}, Dice {dice[one]:.3f}")
+            write_overlay(folder / f"overlay-{number}-{kind}-{sample_ids[places[one]]}.png", figure)
 
     @staticmethod
     @torch.no_grad()
