@@ -24,9 +24,10 @@ ROWS, ACROSS = 6, 5
 
 EPILOG = """
 Neighbours are by cosine, exact, and never of the query's own patient. The features are read from the disk a part at a
-time. Without --query, the labelled test images (all labelled ones where there are no splits) are searched for among all
-other labelled images: mean average precision (mAP), and the share of queries with an image of their label among the k
-nearest (recall at k), with 95 % intervals over the queries' patients, beside what features that tell nothing score.
+time. Without --query, the labelled test images (all labelled ones where there are no splits; of more than 1,000 a draw,
+see --queries) are searched for among all other labelled images: mean average precision (mAP), and the share of queries
+with an image of their label among the k nearest (recall at k), with 95 % intervals over the queries' patients, beside
+what features that tell nothing score.
 """
 
 
@@ -50,6 +51,12 @@ def configure(parser: ArgumentParser) -> None:
         "--query", nargs="+", type=str | None, help="sample ids whose neighbours are shown, instead of the metrics"
     )
     parser.add_argument("--count", type=int, default=ACROSS, help="neighbours of each query")
+    parser.add_argument(
+        "--queries",
+        type=int,
+        default=1000,
+        help="the most test images that mAP and recall are measured on, drawn by --seed where there are more",
+    )
     parser.add_argument("--at", nargs="+", type=int, default=[1, 5, 10], help="the k of recall at k")
     parser.add_argument(
         "--tokens", type=str, default="class", help="class, mean_patch, class_and_mean_patch or last_four"
@@ -76,19 +83,21 @@ def run(config: Namespace) -> None:
     sheet = None if config.sheet is None else output_file(config.sheet, ".png", "sheet", "--sheet")
     if config.count < 1:
         raise InputError(f"{config.count} neighbours are asked for; ask for at least 1")
+    if config.queries < 1:
+        raise InputError(f"--queries {config.queries} leaves nothing to measure; give at least 1")
     workers = chosen_workers(config)
     gallery = read_gallery(config.manifest, config.features, config.tokens)
     queries = test_queries(gallery) if config.query is None else named_queries(gallery, config.query)
-    vectors = gallery.features.take(queries)
     if config.query is None:
-        show_scores(gallery, queries, vectors, config)
+        show_scores(gallery, queries, config)
     # The neighbours of all test images are a table of millions of lines: only where it is asked for.
     few = queries
     if config.query is None and output is None:
         drawn = numpy_generator(config.seed, "retrieval sheet").permutation(len(queries))[:ROWS]
-        few, vectors = (queries[drawn], vectors[drawn]) if sheet else (queries[:0], vectors[:0])
+        few = queries[drawn] if sheet else queries[:0]
     if len(few):
         count = max(config.count, ACROSS) if sheet else config.count
+        vectors = gallery.features.take(few)
         found = nearest(vectors, gallery.patients[few], gallery.features.parts, gallery.patients, count)
         if config.query is not None:
             show_neighbours(gallery, few, found, config.count)
@@ -177,8 +186,8 @@ def named_queries(gallery: Gallery, names: list[str]) -> "np.ndarray":
     return places.to_numpy().astype("int64")
 
 
-def show_scores(gallery: Gallery, queries: "np.ndarray", vectors: "np.ndarray", config: Namespace) -> None:
-    """Print the metrics of the queries."""
+def show_scores(gallery: Gallery, queries: "np.ndarray", config: Namespace) -> None:
+    """Print the metrics of the queries; of drawn ones where there are more than `--queries`."""
     import numpy as np
     from rich import box
     from rich.console import Console
@@ -186,9 +195,16 @@ def show_scores(gallery: Gallery, queries: "np.ndarray", vectors: "np.ndarray", 
 
     from medino.probes.retrieval import MEAN_AVERAGE_PRECISION, rank_queries, retrieval_scores
 
+    console = Console(highlight=False)
+    if len(queries) > config.queries:
+        console.print(
+            f"measured on {config.queries:,} of {len(queries):,} queries, drawn by the seed {config.seed} (--queries)"
+        )
+        drawn = numpy_generator(config.seed, "retrieval queries").permutation(len(queries))[: config.queries]
+        queries = queries[np.sort(drawn)]
     patients = gallery.patients[queries]
     ranked = rank_queries(
-        vectors,
+        gallery.features.take(queries),
         gallery.labels[queries],
         patients,
         gallery.features.parts,
@@ -199,7 +215,6 @@ def show_scores(gallery: Gallery, queries: "np.ndarray", vectors: "np.ndarray", 
     scores = retrieval_scores(ranked, patients, config.replicates, config.seed)
     counted = ~np.isnan(ranked.metrics[MEAN_AVERAGE_PRECISION])
     unit = gallery.manifest.patient_unit
-    console = Console(highlight=False)
     console.print(
         f"{counted.sum():,} queries of {len(np.unique(patients[counted])):,} patients (unit: {unit}), "
         f"among {(gallery.labels >= 0).sum():,} labelled images"

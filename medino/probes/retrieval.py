@@ -20,11 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from medino.core import InputError
-from medino.features.neighbours import AT_ONCE, Parts, cosines_by_part
+from medino.core import InputError, track
+from medino.features.neighbours import Parts, cosines_by_part
 from medino.probes.bootstrap import patient_counts, percentile_interval
 
 MEAN_AVERAGE_PRECISION = "mAP"
+
+AT_ONCE = 1 << 24
+"""Cosines that are held in memory together, 128 MB: all of a query's are needed for its ranks."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def rank_queries(
     step = max(1, AT_ONCE // max(1, len(searched)))
     names = [MEAN_AVERAGE_PRECISION, *(f"recall at {k}" for k in ks)]
     found, chance = (np.full((len(queries), len(names)), np.nan) for _ in range(2))
-    for start in range(0, len(queries), step):
+    for start in track(range(0, len(queries), step), "retrieval (passes over the features)"):
         some = slice(start, start + step)
         cosines = np.empty((len(queries[some]), len(searched)))
         place = 0

@@ -92,6 +92,24 @@ def test_test_images_are_the_queries_where_there_are_splits(cohort: Path, capsys
     assert "8 queries of 4 patients (unit: patient), among 24 labelled images" in capsys.readouterr().out
 
 
+def test_of_many_queries_a_draw_by_the_seed_is_measured(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generator = np.random.default_rng(0)
+    with_vectors(cohort, generator.normal(size=(24, 8)).astype(np.float32))
+    shown = []
+    for seed, queries in ((0, 7), (0, 7), (1, 7), (0, 24)):
+        assert main(words("retrieve", cohort, "--replicates", 50, "--seed", seed, "--queries", queries)) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert "measured on 7 of 24 queries, drawn by the seed 0" in shown[0]
+    assert "7 queries of " in shown[0]
+    assert "among 24 labelled images" in shown[0]
+    scores = [[line for line in text.splitlines() if "mAP" in line] for text in shown]
+    assert len(scores[0]) == len(scores[2]) == 1
+    assert scores[0] != scores[2]
+    assert "measured on" not in shown[3]
+    assert "--queries 0 leaves nothing" in refusal(words("retrieve", cohort, "--queries", 0), capsys)
+
+
 def test_neighbours_of_one_image_are_other_patients_and_listed(
     cohort: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,11 +1,14 @@
 """Retrieval's metrics are scikit-learn's and closed forms; their intervals are by patient."""
 
+import tracemalloc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
 from medino.core import InputError
-from medino.features.neighbours import in_parts
+from medino.features.neighbours import ROWS_AT_ONCE, in_parts
 from medino.probes import retrieval as module
 from medino.probes.retrieval import Ranked, average_precision, rank_queries, recall_at, retrieval_scores
 
@@ -91,3 +94,28 @@ def test_settings_that_mean_nothing_are_refused() -> None:
         rank_queries(np.eye(2), np.zeros(2), np.arange(2), in_parts(np.eye(2)), np.zeros(2), np.arange(2), (0,))
     with pytest.raises(InputError, match="replicates"):
         retrieval_scores(Ranked({"mAP": np.ones(1)}, {"mAP": np.ones(1)}), np.zeros(1), 0, 0)
+
+
+def test_memory_is_that_of_a_pass_and_not_of_all_vectors_or_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, size, asked = 100_000, 64, 30
+    monkeypatch.setattr(module, "AT_ONCE", 3 * count)
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(count, size)).astype(np.float32)
+    labels, patients, rows = generator.integers(0, 10, count), np.arange(count), np.arange(0, count, 701)[:asked]
+    passes = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal passes
+        passes += 1
+        yield from in_parts(vectors)()
+
+    tracemalloc.start()
+    found = rank_queries(vectors[rows], labels[rows], patients[rows], counted, labels, patients, (1, 5))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert passes == asked // 3
+    assert not np.isnan(found.metrics["mAP"]).any()
+    # The cosines of a pass, a query's ranking and the labels and patients searched, and a few copies of a part.
+    few = 8 * count * (3 + 9) + 4 * 8 * ROWS_AT_ONCE * size
+    assert peak < few
+    assert few < min(vectors.nbytes, 8 * count * asked)
