@@ -57,10 +57,10 @@ look at twelve of these images; nothing else was chosen on them.
 
 ![{on_sheet} nuclei images beside what is found in them](../figures/{sheet})
 
-*Nuclei (DSB 2018, CC0): what people marked, and what is found without a label, each part of a cut in one of ten
-colours. The images are the first, the last and those evenly between of the {nuclei} that are
-measured.* The same of the lungs is written to `runs/unsupervised/lungs.png` and not kept here: the radiographs' terms
-are NLM's own, their masks CC BY-NC-SA ([datasets.md](../datasets.md)).
+*Nuclei (DSB 2018, CC0): what people marked, and what is found without a label; the parts of a cut in colours that
+repeat. The images are the first, the last and those evenly between of the {nuclei} that are measured.* The same of the
+lungs is written to `runs/unsupervised/lungs.png` and not kept here: the radiographs' terms are NLM's own, their masks
+CC BY-NC-SA ([datasets.md](../datasets.md)).
 
 TokenCut joins patches whose cosine is above 0.2, the value for the features of published DINO backbones. On five of the
 nuclei images 99 to 100 % of all pairs lay above it, by pixels as by the untrained backbone, and what is cut is then
