@@ -11,6 +11,12 @@ from medino.models import PRESETS, BackboneConfig, build_backbone
 
 BASELINES = ("thumbnail", "random", "cnn")
 
+FLOOR = ("thumbnail", "random")
+"""Those that stand in a few-shot table unless told otherwise: no network has to be trained for them."""
+
+NONE = "none"
+"""Asked for in place of baselines, leaves them out."""
+
 USUAL_NETWORK = "small"
 """The preset that the random network has where nothing says what the backbones are like."""
 
@@ -59,6 +65,45 @@ def baseline_features(
     }
     # Images without a label are in no study, and need no features.
     return {name: dataclasses.replace(makers[name](), manifest=manifest.fingerprint) for name in dict.fromkeys(names)}
+
+
+def with_baselines(
+    asked: Sequence[str] | None, tables: Mapping[str, FeatureTable], manifest: Manifest, *, seed: int = 0
+) -> dict[str, FeatureTable]:
+    """Put baselines beside features, where no features have their name.
+
+    Args:
+        asked: names of `BASELINES`, "none" alone for none, or None for `FLOOR`. The floor is left out with a printed
+            sentence where it can't be made of all images that the features are of: features may have been carried to
+            where the images are not.
+        tables: features by name.
+        manifest: what they are of.
+        seed: of the random network's weights.
+
+    Raises:
+        InputError: baselines that were asked for can't be made.
+    """
+    names = FLOOR if asked is None else () if list(asked) == [NONE] else asked
+    missing = [name for name in names if name not in tables]
+    if not missing:
+        return dict(tables)
+    told = " and ".join(missing)
+    if asked is None:
+        print(f"{told} are computed from the images, as a floor of the tables (--baselines none leaves them out)")
+    try:
+        made = baseline_features(missing, manifest, *shown_as(tables), seed=seed)
+    except InputError as error:
+        if asked is not None:
+            raise
+        print(f"the tables have no floor of {told}: {error}")
+        return dict(tables)
+    # What a baseline lacks is left out of the whole study: nobody asked for that.
+    known = {sample for table in tables.values() for sample in table.rejects}
+    lacking = {sample for table in made.values() for sample in table.rejects} - known
+    if asked is None and lacking:
+        print(f"the tables have no floor of {told}: {len(lacking)} of the images can't be read here")
+        return dict(tables)
+    return {**tables, **made}
 
 
 def shown_as(tables: Mapping[str, FeatureTable]) -> tuple[BackboneConfig, EvaluationTransform]:

@@ -27,10 +27,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--baselines",
         nargs="+",
-        type=str,
-        default=[],
+        type=str | None,
         help="computed from the images, where no features have the name: thumbnail (12 x 12 pixels and histograms), "
-        "random (an untrained network) and cnn (a small network trained on each support set)",
+        "random (an untrained network) and cnn (a small network trained on each support set); none leaves them out "
+        "[thumbnail random, where the images can be read]",
     )
     parser.add_argument(
         "--maps",
@@ -106,7 +106,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(config: Namespace) -> None:
     """Run the study, add its evidence to the output and print its tables."""
-    from medino.cli.baselines import baseline_features, shown_as
+    from medino.cli.baselines import with_baselines
     from medino.cli.fewshot_tables import show_study
     from medino.data import Manifest
     from medino.features import FeatureTable, MapStore
@@ -138,10 +138,8 @@ def run(config: Namespace) -> None:
         store.check_made_from(manifest, name)
     manifest, tables = with_splits(manifest, tables, config.seed)
     maps = {name: dataclasses.replace(store, manifest=manifest.fingerprint) for name, store in maps.items()}
-    missing = [name for name in config.baselines if name not in tables]
-    if missing:
-        study.check(manifest)
-        tables |= baseline_features(missing, manifest, *shown_as(tables), seed=config.seed)
+    study.check(manifest)
+    tables = with_baselines(config.baselines, tables, manifest, seed=config.seed)
     evidence = study.run(tables, manifest, maps=maps)
     append_evidence(output, evidence)
     if config.csv:

@@ -53,7 +53,7 @@ def studied(cohort: Path, names: list[str], *more: object) -> int:
     folder = cohort.parent
     features = [f"{name}={folder / name}.parquet" for name in names]
     given = ["--manifest", str(cohort), "--features", *features, "-o", str(folder / "evidence.parquet")]
-    few = ["--shots", "1", "3", "--episodes", "2", "--replicates", "50"]
+    few = ["--shots", "1", "3", "--episodes", "2", "--replicates", "50", "--baselines", "none"]
     return main(["fewshot", *given, *few, *map(str, more)])
 
 

@@ -51,7 +51,7 @@ def label(folder: Path, labels: list[str | None]) -> None:
 def words(folder: Path, *parts: object) -> list[str]:
     features = [f"noise={folder / 'noise.parquet'}", str(folder / "thumbnail.parquet")]
     start = ["fewshot", "--manifest", str(folder / "cohort.parquet"), "--features", *features]
-    fast = ("--shots", "2", "5", "--episodes", "3", "--replicates", "50")
+    fast = ("--shots", "2", "5", "--episodes", "3", "--replicates", "50", "--baselines", "none")
     return [*start, "-o", str(folder / "evidence.parquet"), *fast, *map(str, parts)]
 
 
