@@ -75,6 +75,10 @@ class Tested:
         self.classes_left_out: list[str] = []
         self.test = np.flatnonzero(units.splits == "test")
         self.train = np.flatnonzero(units.splits == "train")
+        if len(set(units.patients)) == 1:
+            raise InputError(
+                f"{manifest.name} has one labelled patient only; a study learns from some and tests others: label more"
+            )
         for split, chosen in (("test", self.test), ("train", self.train)):
             if not len(chosen):
                 raise InputError(

@@ -15,7 +15,7 @@ from medino.data import Manifest, scan
 from medino.features import FeatureTable, thumbnail_features
 from medino.probes import differences, of_kind, read_evidence, summaries
 
-FAST = ("--shots", "1", "2", "--episodes", "3", "--replicates", "50")
+FAST = ("--shots", "1", "2", "--episodes", "3", "--replicates", "50", "--baselines", "none")
 
 
 @pytest.fixture
@@ -94,6 +94,38 @@ def test_baselines_are_computed_beside_what_was_embedded(
     assert [row for row in rows if row.backbone == "thumbnail"] == [
         row for row in given_rows if row.backbone == "thumbnail"
     ]
+
+
+def test_a_table_has_a_floor_unless_told_otherwise(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cohort.parent
+    features = folder / "start.parquet"
+    assert main(["embed", "--manifest", str(cohort), "--backbone", "mini", "--size", "16", "-o", str(features)]) == 0
+
+    def study(name: str, *more: str) -> tuple[set[str], str]:
+        capsys.readouterr()
+        given = [*words(cohort, "--features", f"start={features}", output=f"{name}.parquet")]
+        at = given.index("--baselines")
+        assert main([*given[:at], *given[at + 2 :], *more]) == 0
+        evidence = read_evidence(folder / f"{name}.parquet")
+        return set(evidence["backbone"].to_pylist()), capsys.readouterr().out
+
+    backbones, printed = study("usual")
+    assert backbones == {"start", "thumbnail", "random"}
+    assert "thumbnail and random are computed from the images" in printed
+    assert "thumbnail - start" in printed
+    (folder / "none.yaml").write_text("baselines: []\n")
+    assert study("in a file", "--config", str(folder / "none.yaml"))[0] == {"start"}
+    assert study("in words", "--baselines", "none")[0] == {"start"}
+    # Features that were carried to where an image is not, or none is: the study is that of all their images.
+    expected = read_evidence(folder / "in words.parquet")
+    next(iter((folder / "images").iterdir())).unlink()
+    for name, reason in (("one", "1 of the images can't be read"), ("all", "images is not there")):
+        backbones, printed = study(name)
+        (line,) = [line for line in printed.splitlines() if "have no floor of thumbnail and random: " in line]
+        assert reason in line
+        assert read_evidence(folder / f"{name}.parquet").equals(expected)
+        if name == "one":
+            (folder / "images").rename(folder / "elsewhere")
 
 
 def test_images_without_a_label_need_no_baseline(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +237,22 @@ def test_a_manifest_without_labels_or_of_one_class_is_refused(cohort: Path, caps
     for label, message in ((None, "none of the 48 samples of greys has a label"), ("dark", "of one class, 'dark'")):
         save(manifest.with_column("label", [label] * len(manifest)), cohort.parent)
         assert message in refusal(words(cohort), cohort, capsys)
+
+
+def test_one_labelled_patient_is_said_to_be_one_whatever_the_splits(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Manifest.read(cohort)
+    patients = manifest.column("patient")
+    one = [
+        label if patient == patients[0] else None
+        for label, patient in zip(manifest.column("label"), patients, strict=True)
+    ]
+    for split in ("train", "test"):
+        save(manifest.with_column("label", one).with_column("split", [split] * len(manifest)), cohort.parent)
+        line = refusal(words(cohort), cohort, capsys)
+        assert "greys has one labelled patient only" in line
+        assert "assign the splits" not in line
 
 
 def test_features_of_another_manifest_are_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
