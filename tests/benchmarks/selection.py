@@ -47,9 +47,9 @@ images, one of a patient each. Nobody sees a label before the choice, so that a 
 often. The probe learns from what was chosen; balanced accuracy is measured on all images of the other half.
 
 Each method chooses with {draws} seeds. Means over seeds and draws, ± their standard deviation. The interval of the
-difference is a bootstrap over test patients, the same resamples for both, and over seeds and draws. "Better than" is
-the share of the random draws that the method's mean exceeds. Nothing was tuned on these sets: the settings are the
-authors' (`medino/curation/labelling.py`).
+difference is a bootstrap over test patients, the same resamples for both, and over seeds and draws; bold ones have an interval
+without zero. "Better than" is the share of the random draws that the method's mean exceeds. Nothing was tuned on these
+sets: the settings are the authors' (`medino/curation/labelling.py`).
 
 Where a class got one label or none, logistic regression keeps its C at 1 and may never predict a rare class (cells).
 
@@ -189,7 +189,8 @@ def main() -> int:
                 for method, score in scores.items():
                     compared, better = "", ""
                     if method != RANDOM:
-                        compared = f"**{score.difference:+.3f}** [{score.low:+.3f}, {score.high:+.3f}]"
+                        mark = "**" if score.low > 0 or score.high < 0 else ""
+                        compared = f"{mark}{score.difference:+.3f} [{score.low:+.3f}, {score.high:+.3f}]{mark}"
                         better = f"{score.better_than:.0%} of draws"
                         ways[method][0 if score.low > 0 else 1 if score.high < 0 else 2] += 1
                     accuracy = f"{score.accuracies.mean():.3f} ± {score.accuracies.std(ddof=1):.3f}"
