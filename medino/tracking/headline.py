@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from medino.probes import EvidenceRow, differences, summaries
+from medino.probes.registry import END_TO_END
 from medino.tracking.html import interval, number
-from medino.tracking.names import metric_name, probe_name, shots_name
+from medino.tracking.names import learner_name, metric_name, shots_name
 from medino.tracking.verdict import verdict
 
 MAIN_METRICS = {
@@ -20,7 +22,13 @@ MAIN_METRICS = {
 """What a study of each task is judged by; one that did not measure it, by its first metric."""
 
 ADAPTED = "adapted"
-"""The backbone that the headline is about, where the evidence holds one of that name; else the first one compared."""
+"""The backbone that the headline is about, where the evidence holds one of that name."""
+
+BASELINES = ("pixels", "thumbnail", "random", "cnn", "unet")
+"""What studies set beside backbones; the headline is about one of these only where there is nothing else."""
+
+STARTS = ("start", "random")
+"""What a backbone is compared with in the headline, if it was: what it was started from, or the same untrained."""
 
 PROBES = ("logistic", "nearest_mean", "knn")
 """The order in which a probe is taken for the headline; the choice never depends on the scores."""
@@ -35,15 +43,20 @@ class Headline:
         after: the same of the adapted backbone.
         difference: `after - before`, paired.
         dice: the Dice of the segmentation head, the mean over classes where there is one.
+        dice_before: in a study of masks, the same of the backbone that this one is compared with.
+        dice_difference: `dice - dice_before`, paired.
 
-    Each is None where it was not measured. The rule: the first dataset, its main metric (see `main_metric`), logistic
-    regression, the most shots.
+    Each is None where it was not measured. The rule, of labels and of masks: the first dataset, its main metric (see
+    `main_metric`), the adapted backbone or else the first that is no baseline and that no other is compared with,
+    logistic regression, the most shots; compared with its start, an untrained one or else the first reference.
     """
 
     before: EvidenceRow | None
     after: EvidenceRow | None
     difference: EvidenceRow | None
     dice: EvidenceRow | None
+    dice_before: EvidenceRow | None = None
+    dice_difference: EvidenceRow | None = None
 
     def lines(self) -> list[str]:
         """The numbers as lines of text, for a terminal."""
@@ -56,20 +69,59 @@ class Headline:
             lines.append(verdict(self.difference))
         if self.dice is not None:
             lines.append(f"segmentation: {_in_words(self.dice)}")
+        if self.dice_difference is not None:
+            lines.append(verdict(self.dice_difference))
         return lines
+
+
+class Chosen(NamedTuple):
+    """The scores before and after and their paired difference; each is None where it was not measured."""
+
+    before: EvidenceRow | None
+    after: EvidenceRow | None
+    difference: EvidenceRow | None
 
 
 def headline(evidence: pa.Table) -> Headline:
     """Choose the headline of a run's evidence."""
-    scores = few_shot(summaries(evidence))
-    compared = of_main_metric(few_shot(differences(evidence)))
-    before = after = difference = None
+    labels, masks = chosen_of_labels(evidence), chosen_of_masks(evidence)
+    return Headline(*labels, dice=masks.after, dice_before=masks.before, dice_difference=masks.difference)
+
+
+def chosen_of_labels(evidence: pa.Table) -> Chosen:
+    """What the headline shows of labels."""
+    return _chosen(few_shot(summaries(evidence)), few_shot(differences(evidence)), ADAPTED)
+
+
+def chosen_of_masks(evidence: pa.Table, dataset: str | None = None) -> Chosen:
+    """What the headline shows of masks, all or of one dataset: the backbone that it shows of labels, if it is there."""
+    of_labels = chosen_of_labels(evidence).after
+    where = {"task": "segmentation"} if dataset is None else {"task": "segmentation", "dataset": dataset}
+    wanted = ADAPTED if of_labels is None else of_labels.backbone
+    return _chosen(summaries(evidence, **where), differences(evidence, **where), wanted)
+
+
+def _chosen(scores: Sequence[EvidenceRow], compared: Sequence[EvidenceRow], wanted: str) -> Chosen:
+    """The headline's rows among all of labels or all of masks, of the backbone `wanted` if it is there."""
+    references = {row.compared_with for row in compared}
+
+    def rank(row: EvidenceRow) -> tuple[bool, bool, bool, bool, bool, int, int, int]:
+        return (
+            row.backbone != wanted,
+            row.backbone in BASELINES,
+            row.backbone in references,
+            row.features != "class",
+            row.target is not None,
+            PROBES.index(row.probe) if row.probe in PROBES else len(PROBES),
+            -(row.shots or 0),
+            STARTS.index(row.compared_with) if row.compared_with in STARTS else len(STARTS),
+        )
+
     if compared:
-        difference = min(compared, key=_rank)
-        before, after = (_partner(scores, difference, name) for name in (difference.compared_with, difference.backbone))
-    elif scores:
-        after = min(of_main_metric(scores), key=_rank)
-    return Headline(before, after, difference, _dice(evidence, after))
+        difference = min(of_main_metric(compared), key=rank)
+        before = _partner(scores, difference, difference.compared_with)
+        return Chosen(before, _partner(scores, difference, difference.backbone), difference)
+    return Chosen(None, min(of_main_metric(scores), key=rank, default=None), None)
 
 
 def main_metric(rows: Sequence[EvidenceRow]) -> str:
@@ -90,28 +142,27 @@ def of_main_metric(rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
     return [row for row in of_first if row.metric == main_metric(of_first)]
 
 
-def _rank(row: EvidenceRow) -> tuple[bool, bool, int, int]:
-    probe = PROBES.index(row.probe) if row.probe in PROBES else len(PROBES)
-    return (row.backbone != ADAPTED, row.features != "class", probe, -(row.shots or 0))
-
-
 def _partner(rows: Sequence[EvidenceRow], of: EvidenceRow, backbone: str | None) -> EvidenceRow | None:
-    """The score of `backbone` that goes into the difference `of`."""
-    where = ("task", "dataset", "features", "probe", "unit", "shots", "metric")
-    same = (row for row in rows if all(getattr(row, name) == getattr(of, name) for name in where))
-    return next((row for row in same if row.backbone == backbone), None)
+    """The score of `backbone` that goes into the difference `of`.
 
-
-def _dice(evidence: pa.Table, after: EvidenceRow | None) -> EvidenceRow | None:
-    """The Dice of the adapted backbone's head, over all classes where such a row is there."""
-    rows = [row for row in summaries(evidence, task="segmentation") if row.metric == "dice"]
-    wanted = after.backbone if after is not None else ADAPTED
-    return min(rows, key=lambda row: (row.backbone != wanted, row.target is not None, -(row.shots or 0)), default=None)
+    What is trained from end to end has a probe and features of its own, and heads of one study look at other layers.
+    """
+    where = ("task", "dataset", "unit", "shots", "draw", "metric", "target")
+    same = [
+        row for row in rows if row.backbone == backbone and all(getattr(row, at) == getattr(of, at) for at in where)
+    ]
+    alike = [
+        row
+        for row in same
+        if row.probe == END_TO_END
+        or (row.probe == of.probe and (row.features == of.features or row.task == "segmentation"))
+    ]
+    return min(alike, key=lambda row: (row.probe != of.probe, row.features != of.features), default=None)
 
 
 def _in_words(row: EvidenceRow) -> str:
     measured = f"{metric_name(row.metric)} {number(row.value)} {interval(row.low, row.high)}"
-    what = f"{row.backbone}, {probe_name(row.probe)}"
+    what = f"{row.backbone}, {learner_name(row)}"
     shots = f", {row.shots} {shots_name(row)}" if row.shots else ""
     target = f", {row.target}" if row.target else ""
     return f"{measured} ({what}{shots}{target}, {row.patients} patients)"

@@ -4,6 +4,10 @@ import re
 from collections.abc import Sequence
 
 from medino.probes import EvidenceRow
+from medino.probes.registry import END_TO_END
+
+UNDEFINED = "_undefined"
+"""Ends the name of a metric that counts the cases in which another one is not defined."""
 
 _PROBES = {
     "nearest_mean": "nearest class mean",
@@ -16,7 +20,7 @@ _PROBES = {
     "attentive": "attention over patch tokens",
     "linear_grid": "grid of linear heads",
     "ridge": "ridge regression",
-    "end_to_end": "trained end to end",
+    END_TO_END: "trained end to end",
 }
 _TASKS = {
     "classification": "few-shot classification",
@@ -55,6 +59,12 @@ def probe_name(probe: str) -> str:
     return _PROBES.get(probe, probe.replace("_", " "))
 
 
+def learner_name(row: EvidenceRow) -> str:
+    """A probe's name, or a head's, which is told apart from what is trained from end to end."""
+    is_head = row.task == "segmentation" and row.probe != END_TO_END
+    return f"{probe_name(row.probe)} head" if is_head else probe_name(row.probe)
+
+
 def task_name(task: str) -> str:
     """A task's name as people say it."""
     return _TASKS.get(task, task.replace("_", " "))
@@ -62,7 +72,7 @@ def task_name(task: str) -> str:
 
 def metric_name(metric: str | None) -> str:
     """A metric's name as people say it."""
-    known = (metric or "").removesuffix("_undefined")
+    known = (metric or "").removesuffix(UNDEFINED)
     tolerance = re.fullmatch(r"surface_dice_([\d.]+)(mm|px)", known)
     name = _METRICS.get(known, known.replace("_", " "))
     if tolerance:

@@ -4,7 +4,7 @@ import math
 
 from medino.probes import LOWER_IS_BETTER, EvidenceRow
 from medino.tracking.html import interval, number
-from medino.tracking.names import capital, metric_name, probe_name, shots_name
+from medino.tracking.names import UNDEFINED, capital, learner_name, metric_name, shots_name
 
 FEW_PATIENTS = 30
 """Below this many test patients a percentile interval is itself unsure; the report says so."""
@@ -21,7 +21,7 @@ def verdict(row: EvidenceRow) -> str:
     Args:
         row: a summary row with `compared_with`.
     """
-    where = f"{probe_name(row.probe)}, {row.shots} {shots_name(row)}" if row.shots else probe_name(row.probe)
+    where = f"{learner_name(row)}, {row.shots} {shots_name(row)}" if row.shots else learner_name(row)
     found = f"{metric_name(row.metric)} {number(row.value, signed=True)} {interval(row.low, row.high, signed=True)}"
     found = f"{found} against {row.compared_with} ({where}, {row.patients} test patients)"
     shown = in_a_word(row)
@@ -49,11 +49,25 @@ def _worse_first(row: EvidenceRow) -> tuple[float | None, float | None]:
 
 
 def _over_all_comparisons(row: EvidenceRow, shown: str) -> str:
-    """What is left of a finding once all comparisons of the study count; nothing where it was the only one."""
+    """What is left of a finding once all comparisons count; nothing where it was the only one.
+
+    Of R resamples no p is below 2 / (R + 1) (Phipson and Smyth 2010), and by Holm over m comparisons the least one not
+    below m times that: where this is no finding, the resamples are too few, and chance is not to blame.
+    """
     if shown not in (BETTER, WORSE) or row.p_holm is None or (row.comparisons or 1) < 2:
         return ""
-    told = f" Over the study's {row.comparisons} comparisons (Holm) p is {number(row.p_holm)}"
-    return f"{told}." if row.p_holm < LEVEL else f"{told}: among so many, chance alone may have found it."
+    of = "metric and class" if row.task == "segmentation" else "metric"
+    counted = f"{row.comparisons} comparisons with {row.compared_with} in this {of}"
+    told = f" Over the {counted} (Holm) p is {number(row.p_holm)}"
+    if row.p_holm < LEVEL:
+        return f"{told}."
+    drawn = row.p_resamples or row.replicates
+    least = 0.0 if drawn is None else min(1.0, 2 * (row.comparisons or 1) / (drawn + 1))
+    if least >= LEVEL:
+        return (
+            f"{told}, but from {drawn} resamples it can't fall below {number(least)}: too few for so many comparisons."
+        )
+    return f"{told}: among so many, chance alone may have found it."
 
 
 def cautions(row: EvidenceRow) -> list[str]:
@@ -80,7 +94,12 @@ def cautions(row: EvidenceRow) -> list[str]:
 
 
 def seen_or_unknown(row: EvidenceRow) -> float:
-    """Orders rows by what has to be said of them: unknown above any number of test patients seen."""
+    """Orders rows by what has to be said of them: unknown above any number of test patients seen.
+
+    A count of undefined cases does not say how many were seen, and comes last.
+    """
+    if (row.metric or "").endswith(UNDEFINED):
+        return -1
     return math.inf if row.patients_seen is None else row.patients_seen
 
 

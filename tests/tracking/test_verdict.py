@@ -54,10 +54,26 @@ def test_where_less_is_better_a_decrease_helped() -> None:
 
 def test_a_finding_among_many_comparisons_says_what_holm_leaves() -> None:
     among_many = replace(ROW, p_value=0.004, p_holm=0.024, comparisons=6)
-    assert verdict(among_many).endswith("Over the study's 6 comparisons (Holm) p is 0.024.")
+    assert verdict(among_many).endswith("Over the 6 comparisons with start in this metric (Holm) p is 0.024.")
     assert "chance alone may have found it" in verdict(replace(among_many, p_holm=0.08))
     assert "Holm" not in verdict(replace(among_many, comparisons=1))
     assert "Holm" not in verdict(replace(among_many, low=-0.01))
+    of_masks = replace(among_many, task="segmentation", probe="linear", metric="dice")
+    assert "in this metric and class" in verdict(of_masks)
+    assert "(linear head, 20 labelled patients" in verdict(of_masks)
+
+
+def test_chance_is_not_blamed_where_the_resamples_are_too_few_to_rule_it_out() -> None:
+    least = 27 * 2 / 1001
+    far = replace(ROW, value=0.639, low=0.533, high=0.741, p_value=2 / 1001, p_holm=least, comparisons=27)
+    for few in (replace(far, replicates=1000), replace(far, replicates=300, p_resamples=1000)):
+        assert "chance" not in verdict(few)
+        assert "from 1000 resamples it can't fall below 0.054" in verdict(few)
+    # Enough for these: p could have been smaller, and is not.
+    for enough in (replace(far, replicates=1080), replace(far, replicates=1000, p_resamples=10_000), far):
+        assert verdict(enough).endswith("p is 0.054: among so many, chance alone may have found it.")
+    assert "chance" not in verdict(replace(far, replicates=1079))
+    assert verdict(replace(far, replicates=1080, p_holm=27 * 2 / 1081)).endswith("p is 0.050.")
 
 
 def test_no_difference_shown_says_how_much_is_still_possible() -> None:
@@ -109,6 +125,66 @@ def test_the_headline_is_chosen_without_looking_at_the_scores() -> None:
         "Adapted harmed",
         "segmentation",
     ]
+
+
+def mask_rows(**given: object) -> list[EvidenceRow]:
+    """A study of masks by four, the floor first: each against the pixels, the untrained backbone and the U-Net."""
+    dice = {"pixels": 0.1, "random": 0.7, "learned": 0.73, "unet": 0.9}
+    features = {"pixels": "pixels", "unet": "pixels"}
+    rows = []
+    for backbone, value in dice.items():
+        for shots, target in ((5, None), (20, "lung"), (20, None)):
+            where: dict[str, object] = {
+                "task": "segmentation",
+                "metric": "dice",
+                "probe": "end_to_end" if backbone == "unet" else "linear",
+                "features": features.get(backbone, "blocks 5"),
+                "shots": shots,
+                "target": target,
+                **given,
+            }
+            rows.append(score(backbone, value + shots / 1000, **where))
+            rows += [
+                score(backbone, value - dice[other], low=0.01, high=0.9, **{**where, "compared_with": other})
+                for other in ("pixels", "random", "unet")
+                if other != backbone and backbone != "unet"
+            ]
+    return rows
+
+
+def test_the_headline_of_masks_is_a_backbone_and_no_floor_beside_the_untrained_one() -> None:
+    found = headline(evidence_table(mask_rows()))
+    assert (found.before, found.after, found.difference) == (None, None, None)
+    assert found.dice is not None
+    assert found.dice_before is not None
+    assert found.dice_difference is not None
+    for row, backbone in ((found.dice, "learned"), (found.dice_before, "random"), (found.dice_difference, "learned")):
+        assert (row.backbone, row.shots, row.target) == (backbone, 20, None)
+    assert found.dice_difference.compared_with == "random"
+    assert found.dice_difference.value == pytest.approx(found.dice.value - found.dice_before.value)
+    said = found.lines()
+    assert said[0].startswith("segmentation: Dice 0.750 [0.010, 0.090] (learned, linear head")
+    assert said[1].startswith("Learned helped: Dice +0.030")
+
+
+def test_without_an_untrained_one_masks_are_compared_with_the_first_reference_or_the_network() -> None:
+    for gone, reference in (({"random"}, "pixels"), ({"random", "pixels"}, "unet")):
+        rows = [row for row in mask_rows() if not {row.backbone, row.compared_with} & gone]
+        found = headline(evidence_table(rows))
+        assert found.dice_difference is not None
+        assert found.dice_before is not None
+        assert (found.dice_difference.compared_with, found.dice_before.backbone) == (reference, reference)
+    alone = headline(evidence_table([row for row in mask_rows() if row.compared_with is None]))
+    assert alone.dice is not None
+    assert alone.dice.backbone == "learned"
+
+
+def test_labels_and_masks_have_a_verdict_each() -> None:
+    labels = [score("start", 0.6), score("adapted", 0.7), ROW]
+    found = headline(evidence_table([*mask_rows(), *labels]))
+    assert (found.before, found.after, found.difference) == tuple(labels)
+    assert found.dice_difference is not None
+    assert [line.split(":")[0] for line in found.lines()][2:] == ["Adapted helped", "segmentation", "Learned helped"]
 
 
 def test_a_study_of_one_backbone_has_a_score_and_no_difference() -> None:

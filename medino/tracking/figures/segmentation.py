@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from medino.core import InputError
 from medino.probes import EvidenceRow
 from medino.tracking.figures.style import RULES, footnote, look
-from medino.tracking.names import patients_tested, probe_name
+from medino.tracking.names import learner_name, patients_tested
 
 ROW = 0.28
 """Height between two heads of one class, in units of the axis."""
@@ -47,7 +47,7 @@ def draw_segmentation(rows: Sequence[EvidenceRow], cases: Sequence[EvidenceRow],
             axes.plot(own, [y] * len(own), "|", color=style.color, alpha=0.35, markersize=8, zorder=1)
             if row.low is not None and row.high is not None:
                 axes.hlines(y, row.low, row.high, color=style.color, linewidth=2.4)
-            label = f"{row.backbone}, {probe_name(row.probe)} head"
+            label = f"{row.backbone}, {learner_name(row)}"
             axes.plot(
                 row.value or 0.0, y, style.marker, color=style.color, markeredgecolor="white", label=label, zorder=3
             )

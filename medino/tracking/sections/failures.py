@@ -1,7 +1,6 @@
 """Where it fails: recall of each class, what is taken for what, how far to trust a probability, the hardest cases."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +10,8 @@ from medino.tracking import html
 from medino.tracking.figures import draw_confusion, draw_reliability, draw_values
 from medino.tracking.figures.confusion import MOST_CLASSES
 from medino.tracking.figures.drawn import Drawn
-from medino.tracking.headline import headline
-from medino.tracking.names import metric_name, patients_tested, probe_name, shots_name
+from medino.tracking.headline import chosen_of_masks, headline
+from medino.tracking.names import learner_name, metric_name, patients_tested, probe_name, shots_name
 from medino.tracking.outcomes import Outcomes, Values, outcomes, recall, same_units, values
 from medino.tracking.report import Part, Section, section_of
 from medino.tracking.sections.segmentation import MAIN
@@ -158,36 +157,35 @@ def _hardest(compared: Sequence[tuple[str, Outcomes]]) -> str:
 
 
 def _of_masks(evidence: pa.Table) -> list[Part]:
+    """The extremes of each dataset, under the headline's backbone and head: of several, the list would show the worst
+    of the worst and the best of the best."""
     parts: list[Part] = []
-    rows = of_kind(evidence, "outcome", task="segmentation", metric=MAIN)
-    keys = ["dataset", "backbone", "probe", "unit_id", "target", "shots"]
-    # A few-shot study has each case once in every episode; what is listed is its mean.
-    grouped = rows.group_by(keys, use_threads=False).aggregate([("value", "mean")]).to_pylist()
-    cases = [case for case in grouped if case["value_mean"] is not None]
-    for dataset in dict.fromkeys(case["dataset"] for case in cases):
-        own = [case for case in cases if case["dataset"] == dataset]
-        most = max(case["shots"] or 0 for case in own)
-        shown = [case for case in own if (case["shots"] or 0) == most]
-        parts += [html.heading(f"Masks: {dataset}"), _extremes(shown)]
+    for dataset in dict.fromkeys(row.dataset for row in summaries(evidence, task="segmentation", metric=MAIN)):
+        row = chosen_of_masks(evidence, dataset).after
+        if row is None:
+            continue
+        same = {name: getattr(row, name) for name in ("task", "dataset", "backbone", "features", "probe", "unit")}
+        kept = of_kind(evidence, "outcome", metric=MAIN, **same).to_pylist()
+        values: dict[tuple[str, str], list[float]] = {}
+        for case in kept:
+            if case["shots"] == row.shots and case["value"] is not None:
+                values.setdefault((case["unit_id"] or html.MISSING, case["target"]), []).append(case["value"])
+        if values:
+            parts += [html.heading(f"Masks: {dataset}"), _extremes(row, values)]
     return parts
 
 
-def _extremes(cases: list[dict[str, Any]]) -> str:
-    """The worst, the middle and the best cases by Dice."""
+def _extremes(row: EvidenceRow, values: Mapping[tuple[str, str], Sequence[float]]) -> str:
+    """The worst, the middle and the best cases by Dice: in a few-shot study a case's mean over support draws."""
+    cases = [(unit, target, float(np.mean(some))) for (unit, target), some in values.items()]
     lines = [
-        (
-            name,
-            case["unit_id"] or html.MISSING,
-            case["target"],
-            f"{case['backbone']}, {probe_name(case['probe'])} head",
-            html.number(case["value_mean"]),
-        )
-        for name, places in extremes([case["value_mean"] for case in cases], EXTREMES).items()
-        for case in (cases[place] for place in places)
+        (name, unit, target, html.number(dice))
+        for name, places in extremes([dice for _, _, dice in cases], EXTREMES).items()
+        for unit, target, dice in (cases[place] for place in places)
     ]
-    shots = "" if cases[0]["shots"] is None else f" after {cases[0]['shots']} labelled patients, the mean over draws"
+    shots = "" if row.shots is None else f", {row.shots} {shots_name(row)}, the mean over draws"
     caption = (
-        f"The worst, the middle and the best of {len(cases)} cases by {metric_name(MAIN)}{shots}. The hash finds the "
-        "image in the manifest."
+        f"The worst, the middle and the best of {len(cases)} cases by {metric_name(MAIN)}: {row.backbone}, "
+        f"{learner_name(row)}{shots}. The hash finds the image in the manifest."
     )
-    return html.table(("", "image (keyed hash)", "class", "backbone and head", metric_name(MAIN)), lines, caption)
+    return html.table(("", "image (keyed hash)", "class", metric_name(MAIN)), lines, caption)

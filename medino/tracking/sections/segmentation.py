@@ -6,7 +6,7 @@ from medino.probes import EvidenceRow, differences, of_kind, summaries
 from medino.tracking import html
 from medino.tracking.figures import draw_segmentation
 from medino.tracking.figures.drawn import Drawn
-from medino.tracking.names import metric_name, patients_tested, probe_name
+from medino.tracking.names import UNDEFINED, learner_name, metric_name, patients_tested
 from medino.tracking.report import Folded, Part, Section, section_of
 from medino.tracking.sections.study import study_parts
 from medino.tracking.verdict import cautions, seen_or_unknown
@@ -25,15 +25,24 @@ def segmentation_section(evidence: pa.Table, title: str = "How sure: masks") -> 
         of_set = [row for row in rows if row.dataset == dataset]
         parts.append(html.heading(dataset))
         parts.extend(html.paragraph(text, "caution") for text in cautions(max(of_set, key=seen_or_unknown)))
-        studied = [row for row in of_set if row.shots is not None]
+        studied = _each_once([row for row in of_set if row.shots is not None])
         if studied:
-            paired = [row for row in compared if row.dataset == dataset and row.shots is not None]
+            paired = _each_once([row for row in compared if row.dataset == dataset and row.shots is not None])
             main = MAIN if any(row.metric == MAIN for row in studied) else studied[0].metric or ""
             parts.extend(study_parts(dataset, studied, paired, evidence, main))
-        whole = [row for row in of_set if row.shots is None]
+        whole = _each_once([row for row in of_set if row.shots is None])
         if whole:
             parts.extend(_whole(dataset, whole, evidence))
     return section_of(title, parts)
+
+
+def _each_once(rows: list[EvidenceRow]) -> list[EvidenceRow]:
+    """The rows without the means over classes where there is one class: they say again what its own say."""
+    named = [row for row in rows if row.target is not None]
+    if len({row.target for row in named}) != 1:
+        return rows
+    told = {row.metric for row in named}
+    return [row for row in rows if row.target is not None or row.metric not in told]
 
 
 def _whole(dataset: str, rows: list[EvidenceRow], evidence: pa.Table) -> list[Part]:
@@ -50,7 +59,7 @@ def _whole(dataset: str, rows: list[EvidenceRow], evidence: pa.Table) -> list[Pa
     main, others = ([row for row in rows if (row.metric == MAIN) == is_main] for is_main in (True, False))
     parts += [_table(main)] if main else []
     if others:
-        named = dict.fromkeys(metric_name((row.metric or "").removesuffix("_undefined")) for row in others)
+        named = dict.fromkeys(metric_name((row.metric or "").removesuffix(UNDEFINED)) for row in others)
         parts.append(Folded(f"Other metrics: {', '.join(named)}", [_table(others)]))
     return parts
 
@@ -60,7 +69,7 @@ def _table(rows: list[EvidenceRow]) -> str:
         (
             row.target or "all classes",
             metric_name(row.metric),
-            f"{row.backbone}, {probe_name(row.probe)} head",
+            f"{row.backbone}, {learner_name(row)}",
             html.number(row.value) if row.low is not None else f"{row.value:g}",
             html.interval(row.low, row.high) if row.low is not None else html.MISSING,
             row.patients,

@@ -82,12 +82,19 @@ def _forests(name: str, compared: Sequence[EvidenceRow], metric: str, order: Seq
             "holds zero (hollow marker) shows no difference."
         )
         if any(row.p_holm is not None for row in group):
-            number = max(row.comparisons or 1 for row in group)
-            caption += f" p is two-sided, by Holm over the study's {number} comparisons."
+            caption += f" p is two-sided, by Holm over {_families(group)}."
         of = f" {group[0].probe}" if len(groups) > 1 else ""
         title = f"paired differences in {metric_name(metric)}, {name}{of}"
         parts.append(Drawn(f"differences {metric} {name}{of}", draw_forest(group, metric, order), title, caption))
     return parts
+
+
+def _families(compared: Sequence[EvidenceRow]) -> str:
+    """Over which comparisons p is corrected: all of this metric with one reference, and of masks in one class."""
+    numbers = {(row.compared_with, row.comparisons or 1): None for row in compared}
+    told = ", ".join(f"{number} with {reference}" for reference, number in numbers)
+    classes = {row.target for row in compared}
+    return f"all comparisons with the same reference{' in the same class' if len(classes) > 1 else ''} ({told})"
 
 
 def _scores(rows: Sequence[EvidenceRow], order: Sequence[str]) -> Markup:
