@@ -1,7 +1,8 @@
 """Train, validation and test: by patient, stratified by label, the same for one seed whatever the rows' order."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress
 
 import numpy as np
@@ -17,8 +18,8 @@ DEFAULT_FRACTIONS = {"train": 0.6, "validation": 0.1, "test": 0.3}
 def assign_splits(manifest: Manifest, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, *, seed: int) -> Manifest:
     """Give every patient to one split.
 
-    A patient counts for the label that most of their rows have; patients without one are a stratum of their own.
-    Each split gets at least one patient.
+    A patient counts for the label that most of their rows have; patients without one are a stratum of their own. Where
+    all labels are numbers, such as ages, the splits spread evenly along them. Each split gets at least one patient.
 
     Args:
         manifest: the images; splits that it has are replaced.
@@ -93,7 +94,9 @@ def _split_of_patients(
     """The split of each patient of the rows that `measured` is true for."""
     wanted = check_fractions(fractions)
     ordered: list[str] = []
-    for label, patients in sorted(_patients_by_label(manifest, measured).items()):
+    by_label = _patients_by_label(manifest, measured)
+    for label in _in_order(by_label):
+        patients = by_label[label]
         ordered += [patients[i] for i in numpy_generator(seed, "splits", label).permutation(len(patients))]
     counts = _shares(len(ordered), wanted, manifest)
     return dict(zip(ordered, _spread(counts), strict=True))
@@ -113,6 +116,17 @@ def _patients_by_label(manifest: Manifest, measured: np.ndarray) -> dict[str, li
         found = labels[patient]
         strata[min(found, key=lambda label: (-found[label], label)) if found else ""].append(patient)
     return strata
+
+
+def _in_order(labels: Iterable[str]) -> list[str]:
+    """Labels ("" for none first) by value where all are finite numbers, so that splits spread along it; or as text."""
+    names = sorted(labels)
+    try:
+        values = {label: float(label) if label else -math.inf for label in names}
+    except ValueError:
+        return names
+    finite = all(math.isfinite(value) for label, value in values.items() if label)
+    return sorted(names, key=lambda label: values[label]) if finite else names
 
 
 def _places(manifest: Manifest) -> Iterator[tuple[int, str]]:

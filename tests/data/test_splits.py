@@ -54,6 +54,30 @@ def test_the_fractions_hold_over_all_patients_and_for_each_label() -> None:
         assert all(abs(found[label, name] - fraction * patients) <= 2 for name, fraction in FRACTIONS.items())
 
 
+def labelled(labels: list[str]) -> Manifest:
+    """One image of each patient, with these labels."""
+    return cohort(len(labels), images=1).with_column("label", labels)
+
+
+def test_splits_spread_along_labels_that_are_numbers() -> None:
+    """Any ten patients whose values follow each other have about the same shares; as text, 9.1 comes after 10.2."""
+    values = [f"{1.1**place:.3f}" for place in range(1, 121)]
+    split = assign_splits(labelled(values), FRACTIONS, seed=0)
+    by_value = dict(zip(split.column("label"), split.column("split"), strict=True))
+    for start in range(111):
+        found = Counter(by_value[value] for value in values[start : start + 10])
+        assert all(abs(found[name] - 10 * fraction) <= 1 for name, fraction in FRACTIONS.items())
+
+
+@pytest.mark.parametrize("other", ["x", "nan", "inf"])
+def test_one_label_that_is_no_number_keeps_the_order_of_text(other: str) -> None:
+    labels = [str(place) for place in range(1, 31)] + [other]
+    split = split_of(assign_splits(labelled(labels), FRACTIONS, seed=0))
+    words = split_of(assign_splits(labelled([f"{label}." for label in labels]), FRACTIONS, seed=0))
+    as_text = [split[path] for path in sorted(split, key=lambda path: labels[int(path[:4])])]
+    assert as_text == [words[path] for path in sorted(words, key=lambda path: labels[int(path[:4])])]
+
+
 def test_the_order_of_rows_does_not_matter() -> None:
     whole = cohort(30)
     mixed = whole.select(np.random.default_rng(0).permutation(len(whole)))
