@@ -47,9 +47,9 @@ images, one of a patient each. Nobody sees a label before the choice, so that a 
 often. The probe learns from what was chosen; balanced accuracy is measured on all images of the other half.
 
 Each method chooses with {draws} seeds. Means over seeds and draws, ± their standard deviation. The interval of the
-difference is a bootstrap over test patients, the same resamples for both, and over seeds and draws; bold ones have an interval
-without zero. "Better than" is the share of the random draws that the method's mean exceeds. Nothing was tuned on these
-sets: the settings are the authors' (`medino/curation/labelling.py`).
+difference is a bootstrap over test patients, the same resamples for both, and over seeds and draws; bold ones have an
+interval without zero. "Better than" is the share of the random draws that the method's mean exceeds. Nothing was tuned
+on these sets: the settings are the authors' (`medino/curation/labelling.py`).
 
 Where a class got one label or none, logistic regression keeps its C at 1 and may never predict a rare class (cells).
 
