@@ -66,7 +66,7 @@ def test_hugging_face_loads_the_folder_and_finds_the_same_features(network: str,
     assert torch.equal(features(load_backbone(tmp_path / "b"), images(side)), features(backbone, images(side)))
 
 
-@pytest.mark.parametrize("network", ["plain", "registers"])
+@pytest.mark.parametrize("network", ["plain", "registers", "swiglu"])
 def test_onnx_finds_the_same_features_at_any_size(network: str, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -14,7 +14,7 @@ from scattered_backbones import SMALL, features, images, scattered
 from medino.core import InputError, torch_generator
 from medino.models import export_backbone, load_backbone
 
-TIMM = json.loads((FOLDER / "timm.json").read_text()) if (FOLDER / "timm.json").is_file() else {}
+TIMM = json.loads((FOLDER / "timm.json").read_text())
 
 
 @pytest.mark.parametrize("name", sorted(TIMM))
@@ -107,13 +107,10 @@ def test_hugging_faces_weights_give_hugging_faces_features(
         for parameter in theirs.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
         expected = theirs(images(side)).last_hidden_state
-    # The library saves in the hub's names.
-    theirs.save_pretrained(tmp_path, max_shard_size="40KB" if sharded else "1GB")
-    assert len(list(tmp_path.glob("*.safetensors"))) > 1 or not sharded
-    if names == "library":
-        for file in tmp_path.glob("*.safetensors*"):
-            file.unlink()
-        save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    theirs.save_pretrained(tmp_path, max_shard_size="40KB" if sharded else "1GB", save_original_format=names == "hub")
+    files = list(tmp_path.glob("*.safetensors"))
+    assert (len(files) > 1) == sharded
+    assert (set().union(*map(load_file, files)) == set(theirs.state_dict())) == (names == "library")
     backbone = load_backbone(tmp_path)
     assert backbone.config.num_heads == 4
     torch.testing.assert_close(features(backbone, images(side)), expected, rtol=1e-5, atol=1e-5)
