@@ -1,18 +1,19 @@
 """`medino fit`, `validate`, `test` and `predict`: LightningCLI over any of medino's modules and datamodules."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from medino.cli.messages import OneLineErrors, one_line, said_by_medino
 from medino.cli.segmentation_results import keep_test_results
 from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
+from medino.cli.trainer_checks import check_trainer, ended_early
 from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError, existing_file
 from medino.core.files import DISK_FULL
 from medino.segmentation import DenseData, DenseRegression, MaskedImages, Segmentation, SegmentationData
@@ -136,7 +137,7 @@ class MedinoCLI(LightningCLI):
         """Give the trainer the run folder's loggers, and a checkpoint where the model brings none.
 
         Raises:
-            InputError: there is no such accelerator, or its settings contradict each other.
+            InputError: there is no such accelerator, its settings contradict each other, or the model has its own.
         """
         if self._get(self.config, "trainer.logger") is None:
             online = self._get(self.config, "online")
@@ -145,11 +146,7 @@ class MedinoCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
             raise InputError(f"{one_line(str(error)).rstrip('.!')}; change the trainer's settings") from error
-        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            raise InputError(
-                f"the strategy {self._get(self.config, 'trainer.strategy')} is not supported: clipping, the teacher's "
-                "average and checkpoints take whole parameters; set trainer.strategy to ddp or auto"
-            )
+        check_trainer(trainer, self.model)
         if not isinstance(self.model, DINOv2):
             # Given to the trainer's constructor, it would be refused: Lightning's own checkpointing is off.
             every = max(1, min(CHECKPOINT_STEPS, trainer.max_steps // CHECKPOINTS))
@@ -219,6 +216,12 @@ class MedinoCLI(LightningCLI):
         state = read_checkpoint(checkpoint)["loops"]["fit_loop"]
         state["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
         self.trainer.fit_loop.load_state_dict(state)
+
+    def after_fit(self) -> None:
+        """Say so where the run ended before its last step and nothing else has said why."""
+        early = None if self.is_trial or not self.trainer.is_global_zero else ended_early(self.trainer, self.model)
+        if early is not None:
+            print(f"{early}; to go on, lift it and give the same command with --ckpt_path {LAST}", file=sys.stderr)
 
     def after_test(self) -> None:
         """Keep the results of a segmentation or a regression of maps."""
