@@ -54,7 +54,9 @@ class EvidenceRow:
     p_resamples: int | None = column(
         "resamples that were drawn for p_value; the first of them are the interval's", None
     )
-    p_holm: float | None = column("the same by Holm over the study's comparisons of this metric", None)
+    p_holm: float | None = column(
+        "the same by Holm over all comparisons of this metric, of masks in this class, with the same backbone", None
+    )
     comparisons: int | None = column("how many comparisons those are: backbones, probes, numbers of shots", None)
     spread: float | None = column("standard deviation over support draws", None)
     patients: int | None = column("number of test patients", None)
