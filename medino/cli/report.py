@@ -76,4 +76,6 @@ def show_images(runs: "list[RunFolder]", manifest: str) -> None:
         raise InputError("--images is for the report of one run; leave it out, or report this run alone")
     evidence = read_evidence(runs[0].evidence)
     if not write_case_sheet(evidence, Manifest.read(manifest), runs[0].case_sheet, Workers(1)):
-        raise InputError(f"{runs[0].path} holds no few-shot study of classes; leave out --images (for masks: fewshot_masks --overlays)")
+        raise InputError(
+            f"{runs[0].path} holds no few-shot study of classes; leave out --images (masks: fewshot_masks --overlays)"
+        )

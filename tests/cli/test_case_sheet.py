@@ -82,4 +82,4 @@ def test_what_can_not_be_shown_is_said_in_one_line(run: RunFolder, capsys: pytes
         assert message in capsys.readouterr().err
     write_evidence(run.evidence, [])
     assert main(["report", str(run.path), "--images", str(cohort)]) == 2
-    assert "no few-shot study of classes; leave out --images (for masks: fewshot_masks" in capsys.readouterr().err
+    assert "no few-shot study of classes; leave out --images (masks: fewshot_masks" in capsys.readouterr().err

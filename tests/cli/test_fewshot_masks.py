@@ -10,7 +10,7 @@ from medino.cli.main import main
 from medino.data import scan, write_phantom
 from medino.models import PRESETS, build_backbone, save_backbone
 from medino.probes import differences, of_kind, read_evidence, summaries
-from medino.segmentation import case_overlays
+from medino.segmentation import case_overlays, dice
 
 CLASSES = "{background: 0, lung: 1, finding: 2}"
 
@@ -98,6 +98,9 @@ def test_worst_middle_and_best_cases_are_drawn_where_asked_for_and_shown_by_the_
         assert {0, 1} <= set(torch.unique(truth).tolist()) <= {0, 1, 2}
         assert class_names == ["background", "lung", "finding"]
         titles.append(title)
+        # The drawn prediction is the one that was measured.
+        drawn = sum(dice(found == index, truth == index) for index in (1, 2)) / 2
+        assert f"Dice {drawn:.3f}\n" in title
         return draw(image, truth, found, class_names, title)
 
     monkeypatch.setattr(case_overlays, "overlay_figure", spy)
@@ -111,11 +114,11 @@ def test_worst_middle_and_best_cases_are_drawn_where_asked_for_and_shown_by_the_
 
     # The first draw of two labelled patients, as the evidence has it: the mean over classes of each case.
     evidence = read_evidence(tmp_path / "run" / "evidence.parquet")
-    dice: dict[str, list[float]] = {}
+    measured: dict[str, list[float]] = {}
     for row in of_kind(evidence, "outcome", backbone="learned", metric="dice", shots=2, episode=0).to_pylist():
-        dice.setdefault(row["unit_id"], []).append(row["value"])
-    assert len(dice) == 5
-    mean = {unit: sum(values) / 2 for unit, values in dice.items()}
+        measured.setdefault(row["unit_id"], []).append(row["value"])
+    assert len(measured) == 5
+    mean = {unit: sum(values) / 2 for unit, values in measured.items()}
     shown = [path.stem.split("-")[3] for path in written]
     assert len(set(shown)) == 4
     assert [mean[unit] for unit in sorted(shown[:2], key=mean.__getitem__)] == sorted(mean.values())[:2]
