@@ -11,8 +11,9 @@ from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.strategies import FSDPStrategy
 
 from medino.cli.main import main
-from medino.cli.trainer_checks import check_trainer
+from medino.cli.trainer_checks import check_trainer, ended_early
 from medino.core import RunFolder, read_provenance
+from medino.ssl import Watch
 from tests.ssl.conftest import TINY_BACKBONE, tiny_trainer, write_manifest
 
 MODEL = {"backbone_settings": TINY_BACKBONE, "prototypes": 32, "head_hidden_dim": 32, "head_bottleneck_dim": 16}
@@ -71,3 +72,11 @@ def test_a_run_that_a_limit_ends_early_says_so_and_goes_on_without_it(
     assert main(fit(tmp_path, "--ckpt_path", "last")) == 0
     assert "the run ended" not in capsys.readouterr().err
     assert read_provenance(RunFolder(tmp_path / "run"))["steps"] == 4
+
+
+def test_a_collapse_is_not_said_a_second_time(tmp_path: Path) -> None:
+    watch = Watch()
+    trainer = tiny_trainer(tmp_path, 4, watch)
+    assert (ended_early(trainer, pl.LightningModule()) or "").startswith("the run ended after 0 of 4 steps")
+    watch.stopped = "stopped at step 2: RankMe is low"
+    assert ended_early(trainer, pl.LightningModule()) is None
