@@ -1,5 +1,6 @@
 """Every shipped experiment runs through the real command, and says what it is for."""
 
+import inspect
 import itertools
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from medino.cli.main import main
 from medino.data import PhantomArchive, assign_splits, scan, write_phantom
 from medino.models import PRESETS, build_backbone, save_backbone
 from medino.probes import read_evidence, summaries
-from medino.ssl import CONTINUED, CONTINUED_EXPLORA, CONTINUED_LORA, SMALL_SCALE
+from medino.ssl import CONTINUED, CONTINUED_EXPLORA, CONTINUED_LORA, SMALL_SCALE, DINOv2, small_data_settings
+from medino.ssl.small_data import arguments
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments"
 FILES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.yaml"))
@@ -21,6 +23,9 @@ PRETRAINING = [path for path in FILES if path.parts[0] == "pretrain"]
 EVIDENCE = [path for path in FILES if path.parts[0] == "fewshot" and path.stem != "study"]
 MASK_STUDIES = [Path("segment") / f"{name}.yaml" for name in ("cells", "hippocampus", "lungs", "nuclei")]
 SEGMENTATION = [path for path in FILES if path.parts[0] == "segment" and path not in MASK_STUDIES]
+
+RECIPES = {"continue_full": CONTINUED, "continue_lora": CONTINUED_LORA, "continue_explora": CONTINUED_EXPLORA}
+"""The ways to continue of docs/adaptation.md."""
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
@@ -180,9 +185,23 @@ def test_the_way_from_files_to_evidence_is_one_command(
 @pytest.mark.parametrize("path", PRETRAINING, ids=str)
 def test_the_recipe_is_one_of_the_package(path: Path) -> None:
     given = settings(path)["model"]["init_args"]
-    recipes = {"continue_lora": CONTINUED_LORA, "continue_explora": CONTINUED_EXPLORA}
-    recipe = SMALL_SCALE if path.stem.endswith("_cpu") else recipes.get(path.stem, CONTINUED)
+    recipe = SMALL_SCALE if path.stem.endswith("_cpu") else RECIPES.get(path.stem, CONTINUED)
     assert {name: given.get(name) for name in recipe} == recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_ways_to_continue_have_the_settings_that_were_measured(name: str) -> None:
+    file = settings(Path("pretrain") / f"{name}.yaml")
+    batch_size, steps = file["data"]["init_args"]["batch_size"], file["trainer"]["max_steps"]
+    width = PRESETS["small"].embed_dim
+    derived = arguments(small_data_settings(10_000, batch_size, steps, from_weights=True, embed_dim=width))
+    defaults = {each: parameter.default for each, parameter in inspect.signature(DINOv2).parameters.items()}
+    assert {**defaults, **derived, **file["model"]["init_args"]} == {
+        **defaults,
+        **file["model"]["init_args"],
+        **derived,
+        **RECIPES[name],
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

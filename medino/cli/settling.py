@@ -10,7 +10,7 @@ from medino.core import InputError
 from medino.data import Manifest
 from medino.models import PRESETS, BackboneConfig, Interpolation, VisionTransformer, build_backbone, load_backbone
 from medino.ssl import Probe, Setting, peak_learning_rate, recommended_steps, small_data_settings
-from medino.ssl.starting_heads import WIDTHS, check_width, starting_heads
+from medino.ssl.starting_heads import check_width, starting_heads
 
 Kind = Literal["natural", "radiology", "histology"]
 
@@ -148,10 +148,14 @@ def settle_training(
         InputError: there is too little to train on.
     """
     settings = small_data_settings(
-        images, data["batch_size"], steps, from_weights=start is not None, embed_dim=config.embed_dim
+        images,
+        data["batch_size"],
+        steps,
+        from_weights=start is not None,
+        embed_dim=config.embed_dim,
+        new_heads=plan.heads is None,
     )
     if plan.heads is not None:
-        settings = [setting for setting in settings if setting.name not in WIDTHS]
         settled.settle("heads", None, lambda: ("published", "heads were given: their widths are those of their file"))
     settled.choices += settings
     module = {setting.name: setting.value for setting in settings}
@@ -210,6 +214,8 @@ def settle_data(
         "local_size": small,
         # Eight, as the recipe, on a GPU; on two cores half of them leaves time for more images.
         "num_local_crops": 8 if torch.cuda.is_available() else 4,
+        # A GPU makes the views itself, and the processes that read send it one copy of each image.
+        "views_on": "device" if torch.cuda.is_available() else "worker",
         "num_workers": plan.num_workers,
         "seed": plan.seed,
     }

@@ -131,6 +131,8 @@ def test_adapt_takes_the_widths_of_heads_from_their_file(weights: Path, tmp_path
     settled, plan = Settled(), Plan(weights="tiny-one", heads=str(tmp_path / "dino_head.safetensors"))
     config, start = settle_start(settled, plan)
     _, module = settle_training(settled, plan, start, config, {"batch_size": 8}, images=100, steps=100)
-    assert not [choice.name for choice in settled.choices if choice.name in ("prototypes", "head_hidden_dim")]
+    # Their sizes are in the file, and they don't have to catch up with the backbone first.
+    assert not {"prototypes", "head_hidden_dim", "heads_first"} & {choice.name for choice in settled.choices}
+    assert "heads_first" not in module
     trained = DINOv2(weights="tiny-one", backbone_settings={"mask_token": True}, **module).core.student.dino_head
     assert torch.equal(trained.last_layer.weight_v, head.last_layer.weight_v)
