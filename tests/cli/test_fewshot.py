@@ -239,22 +239,6 @@ def test_a_manifest_without_labels_or_of_one_class_is_refused(cohort: Path, caps
         assert message in refusal(words(cohort), cohort, capsys)
 
 
-def test_one_labelled_patient_is_said_to_be_one_whatever_the_splits(
-    cohort: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    manifest = Manifest.read(cohort)
-    patients = manifest.column("patient")
-    one = [
-        label if patient == patients[0] else None
-        for label, patient in zip(manifest.column("label"), patients, strict=True)
-    ]
-    for split in ("train", "test"):
-        save(manifest.with_column("label", one).with_column("split", [split] * len(manifest)), cohort.parent)
-        line = refusal(words(cohort), cohort, capsys)
-        assert "greys has one labelled patient only" in line
-        assert "assign the splits" not in line
-
-
 def test_features_of_another_manifest_are_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = FeatureTable.read(cohort.parent / "thumbnail.parquet")
     dataclasses.replace(table, manifest="0" * 32).write(cohort.parent / "thumbnail.parquet")
