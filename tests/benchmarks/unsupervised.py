@@ -1,13 +1,11 @@
 """Objects without labels beside lungs and nuclei: how far the first component and the normalised cut of patches get.
 
-`make bench-unsupervised` writes docs/benchmarks/unsupervised.md, and a sheet of overlays of each set below runs/. That
-of the nuclei, whose licence allows it (CC0), is copied to docs/figures.
+`make bench-unsupervised` writes docs/benchmarks/unsupervised.md, and a sheet of overlays of each set below runs/.
 """
 
 import argparse
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,12 +53,8 @@ look at twelve of these images; nothing else was chosen on them.
 
 {words}
 
-![{on_sheet} nuclei images beside what is found in them](../figures/{sheet})
-
-*Nuclei (DSB 2018, CC0): what people marked, and what is found without a label; the parts of a cut in colours that
-repeat. The images are the first, the last and those evenly between of the {nuclei} that are measured.* The same of the
-lungs is written to `runs/unsupervised/lungs.png` and not kept here: the radiographs' terms are NLM's own, their masks
-CC BY-NC-SA ([datasets.md](../datasets.md)).
+`runs/unsupervised/lungs.png` and `nuclei.png` are overlays of {on_sheet} images each (the first, the last and those evenly
+between): what people marked, and what is found without a label, the parts of a cut in colours that repeat.
 
 TokenCut joins patches whose cosine is above 0.2, the value for the features of published DINO backbones. On five of the
 nuclei images 99 to 100 % of all pairs lay above it, by pixels as by the untrained backbone, and what is cut is then
@@ -73,9 +67,6 @@ COUNTS = {"lungs": 71, "nuclei": 67}
 
 ON_SHEET = 4
 """Images of a set that are drawn."""
-
-OPEN_SET = "nuclei"
-"""The set whose licence lets its images stand in the documentation."""
 
 Image = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """The image as it is shown (3, S, S), as it is (3, H, W) in [0, 1], and where the mask is not 0 (H, W)."""
@@ -141,7 +132,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MEDINO_TEST_DATA", "../shared/data")))
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "unsupervised.md")
-    parser.add_argument("--figures", type=Path, default=ROOT / "docs" / "figures")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"the real images are not in {options.data}: set MEDINO_TEST_DATA (docs/datasets.md)", file=sys.stderr)
@@ -160,9 +150,6 @@ def main() -> int:
             if way != "everything":
                 columns[way if tokens == "none" else f"{way}, {tokens}"] = [masks[number] for number in drawn]
         write_overlay(SHEETS / f"{title}.png", sheet([shown[number][1] for number in drawn], columns))
-    figure = f"unsupervised_{OPEN_SET}.png"
-    with whole_file(options.figures / figure) as temporary:
-        shutil.copyfile(SHEETS / f"{OPEN_SET}.png", temporary)
     text = PAGE.format(
         machine=f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
         **COUNTS,
@@ -173,7 +160,6 @@ def main() -> int:
         steps="; ".join(f"{title}: {trained_steps(title)}" for title in COUNTS),
         words=verdict(scores),
         on_sheet=ON_SHEET,
-        sheet=figure,
     )
     with whole_file(options.page) as temporary:
         temporary.write_text(text, encoding="utf-8")
