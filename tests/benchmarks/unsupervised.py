@@ -53,7 +53,7 @@ look at twelve of these images; nothing else was chosen on them.
 
 {words}
 
-`runs/unsupervised/lungs.png` and `nuclei.png` are overlays of {on_sheet} images each (the first, the last and those evenly
+`runs/unsupervised/lungs.png` and `nuclei.png` are overlays of {on_sheet} images each (the first, the last, those evenly
 between): what people marked, and what is found without a label, the parts of a cut in colours that repeat.
 
 TokenCut joins patches whose cosine is above 0.2, the value for the features of published DINO backbones. On five of the
