@@ -160,7 +160,7 @@ def read_provenance(run: RunFolder) -> dict[str, Any]:
 
 
 def patients_seen_by(weights: str | Path, key_id: str | None) -> list[str] | None:
-    """The patients whose images a backbone was pretrained on, where it is a run's.
+    """The patients whose images a backbone was pretrained on or whose labels chose its best state, where it is a run's.
 
     Args:
         weights: the backbone's file, the folder of its run, or the name of published weights, which are nobody's run.
@@ -177,6 +177,8 @@ def patients_seen_by(weights: str | Path, key_id: str | None) -> list[str] | Non
         return []
     facts = read_provenance(run)
     key_of_run = facts["fingerprints"].get("key")
-    if facts["pretraining_patients"] and None not in (key_id, key_of_run) and key_id != key_of_run:
+    # A result on patients of the probe is none of patients that the backbone knows nothing of, either.
+    seen = sorted({*facts["pretraining_patients"], *facts.get("probe_patients", [])})
+    if seen and None not in (key_id, key_of_run) and key_id != key_of_run:
         return None
-    return list(facts["pretraining_patients"])
+    return seen

@@ -48,6 +48,11 @@ def test_a_runs_backbone_brings_the_patients_it_saw_and_other_weights_none(tmp_p
         assert patients_seen_by(weights, "k1") == []
 
 
+def test_patients_whose_labels_chose_the_best_state_count_as_seen(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", probe_patients=["p2", "q"])
+    assert patients_seen_by(run.path, "k1") == ["p1", "p2", "q"]
+
+
 def test_patients_hashed_with_another_key_are_not_counted_as_unseen(tmp_path: Path) -> None:
     assert patients_seen_by(written(tmp_path / "run").path, "k2") is None
 
