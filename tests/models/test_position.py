@@ -1,7 +1,9 @@
 """The position embedding is resized the way the weights were trained for."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from medino.core import torch_generator
 from medino.models import resize_position_embedding
@@ -53,3 +55,14 @@ def test_half_precision_is_resized_in_float32() -> None:
     half = embedding(5).half()
     resized = resize_position_embedding(half, (7, 7), 0.1, False)
     assert torch.equal(resized, resize_position_embedding(half.float(), (7, 7), 0.1, False))
+
+
+@pytest.mark.parametrize("grid", [(5, 6), (8, 3), (11, 13), (3, 17)])
+def test_timms_way_off_the_native_grid_is_pillows_bicubic(grid: tuple[int, int]) -> None:
+    # timm resizes by size with antialiasing, which PyTorch made after Pillow's: an implementation of its own.
+    native = embedding(8)
+    resized = resize_position_embedding(native, grid, 0.0, True)[0, 1:].unflatten(0, grid)
+    for channel in range(3):
+        plane = Image.fromarray(native[0, 1:, channel].reshape(8, 8).numpy())
+        expected = np.asarray(plane.resize((grid[1], grid[0]), Image.Resampling.BICUBIC))
+        np.testing.assert_allclose(resized[..., channel].numpy(), expected, atol=1e-5)
