@@ -10,7 +10,7 @@ from medino.probes import EvidenceRow, differences, summaries
 from medino.probes.registry import END_TO_END
 from medino.tracking.html import interval, number
 from medino.tracking.names import learner_name, metric_name, shots_name
-from medino.tracking.verdict import verdict
+from medino.tracking.verdict import beside_others, verdict
 
 MAIN_METRICS = {
     "classification": "balanced_accuracy",
@@ -45,6 +45,8 @@ class Headline:
         dice: the Dice of the segmentation head, the mean over classes where there is one.
         dice_before: in a study of masks, the same of the backbone that this one is compared with.
         dice_difference: `dice - dice_before`, paired.
+        others: the same backbone's paired differences to all else that it was compared with in the same way.
+        dice_others: the same of masks.
 
     Each is None where it was not measured. The rule, of labels and of masks: the first dataset, its main metric (see
     `main_metric`), the adapted backbone or else the first that is no baseline and that no other is compared with,
@@ -57,6 +59,8 @@ class Headline:
     dice: EvidenceRow | None
     dice_before: EvidenceRow | None = None
     dice_difference: EvidenceRow | None = None
+    others: tuple[EvidenceRow, ...] = ()
+    dice_others: tuple[EvidenceRow, ...] = ()
 
     def lines(self) -> list[str]:
         """The numbers as lines of text, for a terminal."""
@@ -65,27 +69,34 @@ class Headline:
             for where, row in (("few-shot before", self.before), ("few-shot after", self.after))
             if row is not None
         ]
-        if self.difference is not None:
-            lines.append(verdict(self.difference))
+        lines += _told(self.difference, self.others)
         if self.dice is not None:
             lines.append(f"segmentation: {_in_words(self.dice)}")
-        if self.dice_difference is not None:
-            lines.append(verdict(self.dice_difference))
-        return lines
+        return lines + _told(self.dice_difference, self.dice_others)
 
 
 class Chosen(NamedTuple):
-    """The scores before and after and their paired difference; each is None where it was not measured."""
+    """The scores before and after and their paired difference, each None where it was not measured, and others."""
 
     before: EvidenceRow | None
     after: EvidenceRow | None
     difference: EvidenceRow | None
+    others: tuple[EvidenceRow, ...] = ()
 
 
 def headline(evidence: pa.Table) -> Headline:
     """Choose the headline of a run's evidence."""
     labels, masks = chosen_of_labels(evidence), chosen_of_masks(evidence)
-    return Headline(*labels, dice=masks.after, dice_before=masks.before, dice_difference=masks.difference)
+    return Headline(
+        before=labels.before,
+        after=labels.after,
+        difference=labels.difference,
+        dice=masks.after,
+        dice_before=masks.before,
+        dice_difference=masks.difference,
+        others=labels.others,
+        dice_others=masks.others,
+    )
 
 
 def chosen_of_labels(evidence: pa.Table) -> Chosen:
@@ -120,7 +131,8 @@ def _chosen(scores: Sequence[EvidenceRow], compared: Sequence[EvidenceRow], want
     if compared:
         difference = min(of_main_metric(compared), key=rank)
         before = _partner(scores, difference, difference.compared_with)
-        return Chosen(before, _partner(scores, difference, difference.backbone), difference)
+        after = _partner(scores, difference, difference.backbone)
+        return Chosen(before, after, difference, _to_others(compared, difference))
     return Chosen(None, min(of_main_metric(scores), key=rank, default=None), None)
 
 
@@ -158,6 +170,22 @@ def _partner(rows: Sequence[EvidenceRow], of: EvidenceRow, backbone: str | None)
         or (row.probe == of.probe and (row.features == of.features or row.task == "segmentation"))
     ]
     return min(alike, key=lambda row: (row.probe != of.probe, row.features != of.features), default=None)
+
+
+def _to_others(compared: Sequence[EvidenceRow], of: EvidenceRow) -> tuple[EvidenceRow, ...]:
+    """The differences of the same backbone, measured in the same way, to all else."""
+    where = ("task", "dataset", "unit", "backbone", "probe", "features", "shots", "draw", "metric", "target")
+    return tuple(
+        row
+        for row in compared
+        if row.compared_with != of.compared_with and all(getattr(row, at) == getattr(of, at) for at in where)
+    )
+
+
+def _told(difference: EvidenceRow | None, others: Sequence[EvidenceRow]) -> list[str]:
+    if difference is None:
+        return []
+    return [verdict(difference), *([beside_others(others)] if others else [])]
 
 
 def _in_words(row: EvidenceRow) -> str:

@@ -1,6 +1,7 @@
 """What an interval allows to say, and no more."""
 
 import math
+from collections.abc import Sequence
 
 from medino.probes import LOWER_IS_BETTER, EvidenceRow
 from medino.tracking.html import interval, number
@@ -32,6 +33,26 @@ def verdict(row: EvidenceRow) -> str:
         return f"No difference shown: {found}. Anything from {low} worse to {high} better is still possible."
     said = {BETTER: f"{capital(row.backbone)} helped", WORSE: f"{capital(row.backbone)} harmed"}
     return f"{said.get(shown, 'Not decided')}: {found}.{_over_all_comparisons(row, shown)}"
+
+
+def beside_others(rows: Sequence[EvidenceRow]) -> str:
+    """One sentence on the same backbone's differences to all else that stood beside it.
+
+    Args:
+        rows: one or more, each with another `compared_with`.
+    """
+    words = {
+        BETTER: "better than",
+        WORSE: "worse than",
+        NOTHING_SHOWN: "no difference shown to",
+        UNDECIDED: "not decided against",
+    }
+    told = [
+        f"{words[in_a_word(row)]} {row.compared_with}, {number(row.value, signed=True)} "
+        f"{interval(row.low, row.high, signed=True)}"
+        for row in sorted(rows, key=lambda row: list(words).index(in_a_word(row)))
+    ]
+    return f"On the same patients, {rows[0].backbone} beside the others: {'; '.join(told)}."
 
 
 def in_a_word(row: EvidenceRow) -> str:

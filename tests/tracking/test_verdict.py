@@ -6,6 +6,7 @@ import pytest
 
 from medino.probes import EvidenceRow, evidence_table
 from medino.tracking import Headline, cautions, headline, verdict
+from medino.tracking.verdict import beside_others
 
 ROW = EvidenceRow(
     kind="summary",
@@ -98,6 +99,20 @@ def test_patients_that_nobody_can_tell_apart_are_not_called_unseen() -> None:
     assert "Nobody can tell whether test patients were seen" in cautions(replace(ROW, patients_seen=None))[0]
 
 
+def test_what_a_gain_does_not_beat_is_said_with_it() -> None:
+    rows = [
+        replace(ROW, compared_with="cnn", value=0.01, low=-0.1, high=0.12),
+        replace(ROW, compared_with="unet", value=-0.2, low=-0.3, high=-0.1),
+        replace(ROW, compared_with="random", value=0.2, low=0.1, high=0.3),
+        replace(ROW, compared_with="pixels", value=0.5, low=None, high=None),
+    ]
+    assert beside_others(rows) == (
+        "On the same patients, adapted beside the others: better than random, +0.200 [+0.100, +0.300]; "
+        "worse than unet, −0.200 [−0.300, −0.100]; no difference shown to cnn, +0.010 [−0.100, +0.120]; "
+        "not decided against pixels, +0.500 no interval."
+    )
+
+
 def score(backbone: str, value: float, **changes: object) -> EvidenceRow:
     return replace(ROW, **{"backbone": backbone, "value": value, "compared_with": None, **changes})
 
@@ -165,6 +180,9 @@ def test_the_headline_of_masks_is_a_backbone_and_no_floor_beside_the_untrained_o
     said = found.lines()
     assert said[0].startswith("segmentation: Dice 0.750 [0.010, 0.090] (learned, linear head")
     assert said[1].startswith("Learned helped: Dice +0.030")
+    others = {row.compared_with: (row.backbone, row.shots, row.target) for row in found.dice_others}
+    assert others == {"pixels": ("learned", 20, None), "unet": ("learned", 20, None)}
+    assert said[2].startswith("On the same patients, learned beside the others: better than pixels, +0.630")
 
 
 def test_without_an_untrained_one_masks_are_compared_with_the_first_reference_or_the_network() -> None:
@@ -184,7 +202,12 @@ def test_labels_and_masks_have_a_verdict_each() -> None:
     found = headline(evidence_table([*mask_rows(), *labels]))
     assert (found.before, found.after, found.difference) == tuple(labels)
     assert found.dice_difference is not None
-    assert [line.split(":")[0] for line in found.lines()][2:] == ["Adapted helped", "segmentation", "Learned helped"]
+    assert [line.split(":")[0] for line in found.lines()][2:] == [
+        "Adapted helped",
+        "segmentation",
+        "Learned helped",
+        "On the same patients, learned beside the others",
+    ]
 
 
 def test_a_study_of_one_backbone_has_a_score_and_no_difference() -> None:

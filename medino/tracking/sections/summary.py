@@ -18,7 +18,7 @@ from medino.tracking.names import (
     task_name,
 )
 from medino.tracking.report import Section
-from medino.tracking.verdict import cautions, verdict
+from medino.tracking.verdict import beside_others, cautions, verdict
 
 RULE = (
     "Brackets hold the 95 % interval from resampling test patients. Which of all measured numbers stands here was "
@@ -37,9 +37,11 @@ def summary_section(evidence: pa.Table, title: str = "What was compared") -> Sec
     if measured is None:
         return None
     parts = [html.facts(_compared(summaries(evidence)))]
-    for difference in (found.difference, found.dice_difference):
+    for difference, others in ((found.difference, found.others), (found.dice_difference, found.dice_others)):
         if difference is not None:
             parts.append(html.paragraph(verdict(difference), "verdict"))
+        if others:
+            parts.append(html.paragraph(beside_others(others)))
     if score is not None:
         against = f" and {found.before.backbone}" if found.after and found.before else ""
         text = (
