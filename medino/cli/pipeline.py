@@ -1,7 +1,7 @@
 """The stages of `adapt`, in the direction of the data. A stage that an earlier start has finished is not done again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,14 +11,14 @@ from pytorch_lightning import Callback
 
 from medino.cli.baselines import baseline_features
 from medino.cli.cohort import cohort_path
-from medino.cli.trainer import step_trainer
+from medino.cli.trainer import step_trainer, write_config
 from medino.core import RunFolder, read_provenance
 from medino.data import Manifest
 from medino.features import EvaluationTransform, FeatureTable, embed
 from medino.models import VisionTransformer, backbone_fingerprint, load_backbone, save_backbone
 from medino.probes import FewShotStudy, read_evidence, write_evidence
 from medino.segmentation import CaseResult, Segmentation, SegmentationData, segmentation_evidence
-from medino.ssl import DINOv2, PretrainingData, Watch, latest_checkpoint
+from medino.ssl import DINOv2, PretrainingData, RunCheckpoint, Watch, latest_checkpoint
 from medino.tracking import PatchMaps
 
 START, ADAPTED = "start", "adapted"
@@ -113,16 +113,24 @@ class Stages:
         for name, weights in self._backbones.items():
             folder = RunFolder(self.run.path / "segmentation" / name)
             if not folder.evidence.is_file():
-                shown = overlays if name == ADAPTED else 0
-                module = Segmentation(
-                    list(class_values),
-                    weights=str(weights),
-                    head=HEAD,
-                    learning_rate=HEAD_LEARNING_RATE,
-                    save_overlays=shown,
-                    seed=self.seed,
+                settings: dict[str, Any] = {
+                    "class_names": list(class_values),
+                    "weights": str(weights),
+                    "head": HEAD,
+                    "learning_rate": HEAD_LEARNING_RATE,
+                    "save_overlays": overlays if name == ADAPTED else 0,
+                    "seed": self.seed,
+                }
+                results = self._train_and_test(folder, Segmentation(**settings), class_values, steps, name)
+                shown = {"class_values": class_values, "transform": asdict(self.transform)}
+                # As `fit` keeps them, for `medino segment --run`.
+                write_config(
+                    folder,
+                    {
+                        "model": {"class_path": "medino.segmentation.Segmentation", "init_args": settings},
+                        "data": {"class_path": "medino.segmentation.SegmentationData", "init_args": shown},
+                    },
                 )
-                results = self._train_and_test(folder, module, class_values, steps, name)
                 write_evidence(
                     folder.evidence,
                     segmentation_evidence(
@@ -190,7 +198,9 @@ class Stages:
             str(cohort_path(self.run)), class_values, self.transform, num_workers=self.num_workers, seed=self.seed
         )
         trainer = step_trainer(folder, steps, self.online, f"segmentation head on {name}, steps")
-        trainer.fit(module, datamodule=data)
+        # Afterwards: Lightning takes no checkpoint callback in its constructor where its own is switched off.
+        trainer.callbacks.append(RunCheckpoint())  # type: ignore[attr-defined]
+        trainer.fit(module, datamodule=data, ckpt_path=latest_checkpoint(folder), weights_only=True)
         trainer.test(module, datamodule=data, verbose=False)
         return module.test_results
 

@@ -33,7 +33,11 @@ def configure(parser: ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("paths", nargs="+", type=str, help="a manifest (.parquet) that medino scan wrote, or folders")
     parser.add_argument("-o", "--output", type=str, required=True, help="the folder to write to")
-    parser.add_argument("--run", type=str | None, help="folder of the run that trained the head (medino fit)")
+    parser.add_argument(
+        "--run",
+        type=str | None,
+        help="folder of the run that trained the head (of `medino fit`, or segmentation/adapted in an `adapt`)",
+    )
     parser.add_argument("--checkpoint", type=str | None, help="another checkpoint of it than the latest")
     parser.add_argument(
         "--unsupervised",

@@ -87,11 +87,12 @@ def test_a_run_leaves_the_folder_of_the_design(finished: tuple[Path, str]) -> No
 
 @pytest.mark.slow
 def test_the_command_ends_with_the_numbers_that_matter(finished: tuple[Path, str]) -> None:
-    lines = finished[1].strip().splitlines()[-5:]
+    lines = finished[1].strip().splitlines()[-6:]
     assert lines[0].startswith("few-shot before: ")
     assert lines[1].startswith("few-shot after: ")
-    assert lines[3].startswith("segmentation: ")
-    assert lines[4] == f"report: {finished[0] / 'report.html'}"
+    assert lines[3].startswith("On the same patients, adapted beside the others: ")
+    assert lines[4].startswith("segmentation: ")
+    assert lines[5] == f"report: {finished[0] / 'report.html'}"
 
 
 @pytest.mark.slow
@@ -112,6 +113,19 @@ def test_evidence_holds_both_backbones_the_floor_and_their_paired_differences(fi
     compared = {(row.backbone, row.compared_with) for row in differences(evidence)}
     assert {("adapted", "start"), ("adapted", "cnn")} <= compared
     assert set(pc.unique(evidence["task"]).to_pylist()) == {"classification", "segmentation"}
+
+
+@pytest.mark.slow
+def test_its_heads_segment_other_images(
+    finished: tuple[Path, str], archive: PhantomArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished[0]
+    given = ["segment", str(archive.images), "--run", str(run / "segmentation" / "adapted")]
+    assert main([*given, "--weights", str(run), "-o", str(tmp_path / "new")]) == 0
+    assert len(list((tmp_path / "new" / "masks").iterdir())) == 36
+    capsys.readouterr()
+    assert main([*given, "--weights", str(run / "start" / "backbone.safetensors"), "-o", str(tmp_path / "no")]) == 2
+    assert "backbone" in capsys.readouterr().err
 
 
 @pytest.mark.slow
