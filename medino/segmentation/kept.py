@@ -34,9 +34,8 @@ class HeadTraining(Training):
 
     The defaults were set on lungs and nuclei of patients that are not tested in docs/benchmarks/evidence.md. Channels
     of a backbone's tokens go together, and what tells classes apart is often a small difference of large channels: a
-    head finds it late, and not at all when whole channels are dropped, which weighs as much as a heavy penalty. Heads
-    trained for 200 steps at 5e-3 with a tenth dropped fell behind on both from 5 labelled patients on; with a single
-    patient they were ahead on nuclei.
+    head finds it late, and not at all when whole channels are dropped, which weighs as much as a heavy penalty. With a
+    single labelled patient a heavy penalty can be the better choice.
 
     Args:
         head: "linear" or "multilayer".

@@ -56,9 +56,9 @@ look at twelve of these images; nothing else was chosen on them.
 `runs/unsupervised/lungs.png` and `nuclei.png` are overlays of {on_sheet} images each (the first, the last, those evenly
 between): what people marked, and what is found without a label, the parts of a cut in colours that repeat.
 
-TokenCut joins patches whose cosine is above 0.2, the value for the features of published DINO backbones. On five of the
-nuclei images 99 to 100 % of all pairs lay above it, by pixels as by the untrained backbone, and what is cut is then
-noise. Neither way is worth its time on features as young as these; published weights were not at hand to be measured.
+TokenCut joins patches whose cosine is above 0.2, the value for features of published DINO backbones. Where nearly all
+pairs lie above it, as may be with pixels and with young features, what is cut is noise, and the sheets show such cuts.
+Neither way is worth its time on features as young as these; published weights were not at hand to be measured.
 """
 
 
