@@ -4,7 +4,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 
 from medino.core import InputError
-from medino.ssl import Watch
+from medino.ssl import DINOv2, FullySharded, Watch
 from medino.ssl.checkpointing import steps_done
 
 OWN_SETTINGS = {
@@ -28,7 +28,7 @@ def check_trainer(trainer: Trainer, model: LightningModule) -> None:
         model: what it is to train.
 
     Raises:
-        InputError: the trainer is to do what the module does itself, or shards its parameters.
+        InputError: the trainer is to do what the module does itself, or shards parameters in another way than its own.
     """
     if not model.automatic_optimization:
         # What does nothing; a trial sets `limit_train_batches` itself.
@@ -40,10 +40,16 @@ def check_trainer(trainer: Trainer, model: LightningModule) -> None:
                 raise InputError(
                     f"trainer.{name} is {value}, and {type(model).__name__} takes its steps itself; set {own} instead"
                 )
-    if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+    strategy = trainer.strategy
+    if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
         raise InputError(
-            f"the strategy {type(trainer.strategy).__name__} is not supported: clipping, the teacher's average and "
-            "checkpoints take whole parameters; set trainer.strategy to ddp or auto"
+            f"the strategy {type(strategy).__name__} is not supported: clipping, the teacher's average and checkpoints "
+            "take whole parameters; set trainer.strategy to auto, ddp or, in pretraining, fully_sharded"
+        )
+    if isinstance(strategy, FullySharded) and not isinstance(model, DINOv2):
+        raise InputError(
+            f"the strategy fully_sharded is that of pretraining, and {type(model).__name__} does not know it; set "
+            "trainer.strategy to auto or ddp"
         )
 
 

@@ -18,6 +18,7 @@ from medino.ssl.prototypes import BeforePrototypes, prototype_cross_entropy
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation
+from medino.ssl.sharding import FullySharded
 from medino.ssl.small_data import Setting, peak_learning_rate, recommended_steps, small_data_settings
 from medino.ssl.step_losses import StepLosses
 from medino.ssl.strategies import ExPLoRA, Freeze, Full, LoRA, Strategy
@@ -35,6 +36,7 @@ __all__ = [
     "ExPLoRA",
     "Freeze",
     "Full",
+    "FullySharded",
     "HeadsFirst",
     "LoRA",
     "Network",

@@ -14,6 +14,7 @@ from medino.models import VisionTransformer
 from medino.models.lora import without_adapters
 from medino.ssl.batch import PretrainingBatch
 from medino.ssl.distributed import all_reduce_sum, world_size
+from medino.ssl.sharding import is_sharded
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Anchoring(nn.Module):
         if masks is not None:
             rows = (~masks.any(dim=1)).nonzero()[:, 0]
         if len(rows) == 0:
+            if is_sharded(self.start):
+                self.start(global_crops[:1])  # the others wait for this process's parts
             return self.at_rest(count)
         with torch.no_grad():
             start = F.normalize(self.start(global_crops[rows]).patches.flatten(1, 2).float(), dim=-1)

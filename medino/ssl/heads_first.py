@@ -15,6 +15,7 @@ import torch
 from medino.core import InputError
 from medino.models import Tokens, VisionTransformer
 from medino.ssl.batch import PretrainingBatch
+from medino.ssl.sharding import is_sharded
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,8 @@ def held_tokens(
     """
     tokens = teacher_tokens
     rows = None if masks is None else masks.any(dim=1).nonzero()[:, 0]
+    if rows is not None and len(rows) == 0 and is_sharded(backbone):
+        rows = rows.new_zeros(1)  # the others wait for this process's parts, forwards and backwards
     if masks is not None and rows is not None and len(rows):
         own = backbone(batch.global_crops[rows], masks[rows])
         tokens = Tokens(

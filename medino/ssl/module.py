@@ -23,6 +23,7 @@ from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, make_schedules
 from medino.ssl.self_distillation import SelfDistillation
 from medino.ssl.settings import LearningRateScaling, check_division, check_settings, scaled_learning_rate, scopes
+from medino.ssl.sharding import is_sharded
 from medino.ssl.starting_heads import head_settings, starting_heads
 from medino.ssl.strategies import Strategy, plain, strategy_from
 from medino.ssl.training import Training
@@ -254,6 +255,7 @@ class DINOv2(Training):
         rules = parameter_rules(
             self.core.student, self.backbone_config.depth, h.objective, h.layer_decay, h.patch_embed_multiplier
         )
-        return torch.optim.AdamW(
-            optimizer_groups(self.core.student, rules), lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8, fused=True
-        )
+        # One kernel for many parameters does not take whole and sharded ones together.
+        kernels = {"foreach": False} if is_sharded(self.core.student) else {"fused": True}
+        groups = optimizer_groups(self.core.student, rules)
+        return torch.optim.AdamW(groups, lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8, **kernels)

@@ -1,12 +1,13 @@
 """Which parameter learns how fast and decays how much, and how gradients are clipped."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 Objective = Literal["dinov2", "dino"]
 """DINOv2's objective, or DINO v1's; the two differ in their rules for decay and clipping, too."""
@@ -150,9 +151,21 @@ def clip_gradients(
         norms[name] = _gradient_norm(parameters)
         if max_norm > 0:
             for part in [[parameter] for parameter in parameters] if each_parameter else [parameters]:
-                torch.nn.utils.clip_grads_with_norm_(part, max_norm, _gradient_norm(part))
+                norm = _gradient_norm(part)
+                for alike in _by_kind(part):
+                    torch.nn.utils.clip_grads_with_norm_(alike, max_norm, norm)
     return norms
 
 
-def _gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
-    return torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+def _by_kind(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Whole parameters and sharded ones: one operation does not take both."""
+    kinds = [[each for each in parameters if isinstance(each, DTensor) is sharded] for sharded in (False, True)]
+    return [kind for kind in kinds if kind]
+
+
+def _gradient_norm(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+    norms = []
+    for kind in _by_kind(parameters):
+        norm = torch.nn.utils.get_total_norm([each.grad for each in kind if each.grad is not None])
+        norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)

@@ -15,6 +15,7 @@ from medino.ssl.checkpointing import is_trial, steps_done
 from medino.ssl.datamodule import PretrainingData
 from medino.ssl.distributed import gather_objects
 from medino.ssl.monitors import Watch
+from medino.ssl.sharding import gathered
 
 if TYPE_CHECKING:
     from medino.ssl.module import DINOv2
@@ -82,9 +83,12 @@ class RunRecorder(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the teacher's backbone and the provenance."""
         self._gather_rejects()
-        if is_trial(trainer) or not trainer.is_global_zero:
+        if is_trial(trainer):
             return
         module = cast("DINOv2", pl_module)
+        backbone = gathered(module.core.teacher.backbone)
+        if not trainer.is_global_zero:
+            return
         run = RunFolder(Path(trainer.default_root_dir))
         steps = steps_done(pl_module)
         data = _pretraining_data(trainer)
@@ -100,7 +104,7 @@ class RunRecorder(Callback):
             if key := data.manifest.settings.get("key_id"):
                 fingerprints["key"] = key
             patients, unit = data.patients, data.manifest.patient_unit
-        save_backbone(merge_lora(module.core.teacher.backbone), run.backbone, facts)
+        save_backbone(merge_lora(backbone), run.backbone, facts)
         write_provenance(
             run,
             seed=module.hparams["seed"],

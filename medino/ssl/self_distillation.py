@@ -20,6 +20,7 @@ from medino.ssl.networks import Network
 from medino.ssl.parameter_groups import Objective, is_in_backbone
 from medino.ssl.prototypes import BeforePrototypes, cross_entropies, through_heads
 from medino.ssl.queues import ImageQueue, image_numbers, same_images
+from medino.ssl.sharding import local
 from medino.ssl.step_losses import CROSS_ENTROPIES, StepLosses, Taught, masked_patches, targets_of
 
 
@@ -273,7 +274,7 @@ class SelfDistillation(nn.Module):
         ]
         if pairs:
             teachers, students = zip(*pairs, strict=True)
-            torch._foreach_lerp_(teachers, students, 1 - momentum)
+            torch._foreach_lerp_(local(teachers), local(students), 1 - momentum)
 
     def update_centers(self, losses: StepLosses) -> None:
         """Move the EMA centres by a step that was taken; the next step's targets are the first to use them."""

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info
+from torch.distributed.tensor import DTensor
 
 from medino.core import torch_generator
 from medino.models import BackboneConfig
@@ -20,6 +21,7 @@ from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
 from medino.ssl.parameter_groups import clip_gradients, set_step_settings
 from medino.ssl.schedules import Schedules, StepSettings
 from medino.ssl.self_distillation import SelfDistillation
+from medino.ssl.sharding import is_sharded
 from medino.ssl.step_losses import StepLosses
 from medino.ssl.step_values import step_values, validation_values
 
@@ -114,8 +116,9 @@ class Training(pl.LightningModule):
                 with self._without_gradient_exchange() if is_held or not is_last else nullcontext():
                     self.manual_backward(losses.total / len(batches))
                 parts.append(losses)
-            if is_held:
-                average_gradients(self.core.student.parameters())
+            # Of sharded parameters, the backward pass itself averages them.
+            if is_held or is_sharded(self.core.student):
+                average_gradients(each for each in self.core.student.parameters() if not isinstance(each, DTensor))
         return of_whole_step(parts)
 
     def _without_gradient_exchange(self) -> AbstractContextManager[None]:

@@ -42,7 +42,7 @@ class PatchMaps(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PretrainingBatch, batch_idx: int
     ) -> None:
         """Draw after every `every`-th step."""
-        if not trainer.is_global_zero or not isinstance(pl_module, DINOv2):
+        if not isinstance(pl_module, DINOv2):
             return
         if self._crops is None and batch.batch_size:
             self._crops = batch.global_crops[: min(self._images, batch.batch_size)].detach().clone()
@@ -51,7 +51,10 @@ class PatchMaps(pl.Callback):
             return
         backbone = pl_module.core.teacher.backbone
         with torch.no_grad():
-            maps = pca_maps(list(backbone(self._crops).patches))
+            patches = backbone(self._crops).patches  # on all processes: where blocks are sharded, none can do it alone
+        if not trainer.is_global_zero:
+            return
+        maps = pca_maps(list(patches))
         picture = side_by_side(self._crops, maps, backbone.config)
         with whole_file(self._folder / f"patch_maps_{step:06d}.png") as temporary:
             picture.save(temporary, format="PNG")

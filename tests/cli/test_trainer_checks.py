@@ -12,9 +12,9 @@ from pytorch_lightning.strategies import FSDPStrategy
 
 from medino.cli.main import main
 from medino.cli.trainer_checks import check_trainer, ended_early
-from medino.core import RunFolder, read_provenance
+from medino.core import InputError, RunFolder, read_provenance
 from medino.ssl import Watch
-from tests.ssl.conftest import TINY_BACKBONE, tiny_trainer, write_manifest
+from tests.ssl.conftest import TINY_BACKBONE, tiny_module, tiny_trainer, write_manifest
 
 MODEL = {"backbone_settings": TINY_BACKBONE, "prototypes": 32, "head_hidden_dim": 32, "head_bottleneck_dim": 16}
 DATA = {"batch_size": 4, "global_size": 32, "local_size": 16, "num_local_crops": 2}
@@ -49,7 +49,15 @@ def test_sharded_parameters_are_refused(
     assert main(fit(tmp_path)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "error: the strategy FSDPStrategy is not supported: " in line
+    assert "fully_sharded" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_only_pretraining_shards(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, 1, strategy="fully_sharded")
+    check_trainer(trainer, tiny_module())
+    with pytest.raises(InputError, match="fully_sharded is that of pretraining, and LightningModule does not know it"):
+        check_trainer(trainer, pl.LightningModule())
 
 
 def test_the_trainer_clips_and_accumulates_where_the_model_does_not(tmp_path: Path) -> None:

@@ -1,8 +1,5 @@
 """Two processes see and do together what one would."""
 
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from medino.core import RunFolder, read_provenance
 from medino.ssl import koleo_loss, latest_checkpoint, sinkhorn_knopp
 from tests.ssl import two_processes
 from tests.ssl.conftest import write_manifest
+from tests.ssl.two_processes import assert_same_weights
 
 pytestmark = pytest.mark.slow
 
@@ -26,21 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def both(folder: Path) -> list[dict[str, Any]]:
     manifest = write_manifest(folder)
     two_processes.train(folder / "begun by one", manifest, 1, stop_after=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    words = [sys.executable, two_processes.__file__]
-    started = [
-        subprocess.Popen([*words, str(rank), port, str(folder), str(manifest)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=400)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(errors)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return two_processes.in_two_processes(two_processes.__file__, folder, manifest)
 
 
 def test_sinkhorn_is_that_of_the_whole_batch_however_it_is_divided(both: list[dict[str, Any]]) -> None:
@@ -67,18 +51,6 @@ def test_koleo_looks_for_neighbours_in_both_and_gradients_reach_them(both: list[
 def alone(both: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """The same training in one process."""
     return two_processes.train(folder / "alone", folder / "cohort.parquet", 1)
-
-
-def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """All weights to 1e-5, where every one was free to move by 2e-3."""
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        pair = [value, other[name]]
-        if name.endswith("qkv.bias"):
-            # The keys' bias has no gradient but rounding (it shifts all scores of a softmax alike), which AdamW takes
-            # for one.
-            pair = [torch.cat([part.chunk(3)[0], part.chunk(3)[2]]) for part in pair]
-        torch.testing.assert_close(*pair, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_training_in_two_processes_is_training_in_one(both: list[dict[str, Any]], alone: dict[str, Any]) -> None:

@@ -4,12 +4,15 @@ Called as `python two_processes.py RANK PORT FOLDER MANIFEST`; leaves FOLDER/RAN
 """
 
 import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.tensor import DTensor
 
 torch.set_num_threads(1)
 
@@ -58,10 +61,13 @@ def well_conditioned_module(**changes: Any) -> Any:
     """Without drop path, which is drawn for each part of the batch, and with gradients well above rounding."""
     from tests.ssl.conftest import TINY_BACKBONE, tiny_module
 
-    return tiny_module(drop_path_rate=0.0, backbone_settings={**TINY_BACKBONE, "layerscale_init": 1.0}, **changes)
+    backbone = {**TINY_BACKBONE, "layerscale_init": 1.0}
+    return tiny_module(**{"drop_path_rate": 0.0, "backbone_settings": backbone, **changes})
 
 
-def train(folder: Path, manifest: Path, processes: int, stop_after: int | None = None) -> dict[str, Any]:
+def train(
+    folder: Path, manifest: Path, processes: int, stop_after: int | None = None, strategy: Any = "ddp"
+) -> dict[str, Any]:
     """Four steps, the second of which is broken on the last process alone.
 
     Args:
@@ -69,6 +75,7 @@ def train(folder: Path, manifest: Path, processes: int, stop_after: int | None =
         manifest: the images.
         processes: of which this is one.
         stop_after: the step after which the run is left, to be gone on with.
+        strategy: of several processes.
     """
     import pytorch_lightning as pl
 
@@ -91,14 +98,22 @@ def train(folder: Path, manifest: Path, processes: int, stop_after: int | None =
 
     recorder = LossRecorder()
     module = well_conditioned_module()
-    changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    changes = {"strategy": strategy, "devices": processes} if processes > 1 else {}
     trainer = tiny_trainer(folder, 4, recorder, BreakOnLast(), Leave(), **changes)
     checkpoint = latest_checkpoint(RunFolder(folder))
     trainer.fit(module, datamodule=tiny_data(manifest), ckpt_path=checkpoint, weights_only=True)
-    return {"losses": recorder.losses, "skipped": module.skipped_steps, "state": module.state_dict()}
+    return {"losses": recorder.losses, "skipped": module.skipped_steps, "state": whole_state(module)}
 
 
-def train_with_everything_on(folder: Path, manifest: Path, processes: int, accumulate: int) -> dict[str, Any]:
+def whole_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A module's state, sharded tensors brought together."""
+    state = module.state_dict()
+    return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in state.items()}
+
+
+def train_with_everything_on(
+    folder: Path, manifest: Path, processes: int, accumulate: int, strategy: Any = "ddp"
+) -> dict[str, Any]:
     """Four steps with all that helps small batches and released weights; the backbone is released after two of them."""
     from tests.ssl.conftest import LossRecorder, tiny_data, tiny_trainer
 
@@ -116,10 +131,10 @@ def train_with_everything_on(folder: Path, manifest: Path, processes: int, accum
         base_lr=1e-3,
     )
     recorder = LossRecorder()
-    changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    changes = {"strategy": strategy, "devices": processes} if processes > 1 else {}
     tiny_trainer(folder, 4, recorder, **changes).fit(module, datamodule=tiny_data(manifest))
     assert module.release is not None
-    return {"losses": recorder.losses, "released_at": module.release.released_at, "state": module.state_dict()}
+    return {"losses": recorder.losses, "released_at": module.release.released_at, "state": whole_state(module)}
 
 
 def watch(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
@@ -135,13 +150,55 @@ def watch(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
     return {"steps": module.next_step, "best step": watch.best["step"], "best value": watch.best["value"]}
 
 
-def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
-    """Join the group, run everything, leave the results."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    # These names make Lightning join processes that were started for it, as torchrun does.
+def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """All weights to 1e-5, where every one was free to move by 2e-3."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        pair = [value, other[name]]
+        if name.endswith("qkv.bias"):
+            # The keys' bias has no gradient but rounding (it shifts all scores of a softmax alike), which AdamW takes
+            # for one.
+            pair = [torch.cat([part.chunk(3)[0], part.chunk(3)[2]]) for part in pair]
+        torch.testing.assert_close(*pair, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def in_two_processes(script: str, folder: Path, manifest: Path) -> list[dict[str, Any]]:
+    """What `leave` of a script's two processes left."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    words = [sys.executable, script]
+    started = [
+        subprocess.Popen([*words, str(rank), port, str(folder), str(manifest)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=400)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], "\n".join(errors)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def join(rank: int, port: str) -> None:
+    """Join the group; Lightning then joins processes that were started for it, as by torchrun."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
     dist.init_process_group("gloo")
+
+
+def leave(found: dict[str, Any], folder: Path, rank: int) -> None:
+    """Leave the results, and the group."""
+    torch.save(found, folder / f"{rank}.pt")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
+    """Join the group, run everything, leave the results."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    join(rank, port)
     found = collectives(rank) | train(folder / "run", manifest, 2)
     train(folder / "begun by two", manifest, 2, stop_after=1)
     found["gone on"] = train(folder / "begun by one", manifest, 2)
@@ -149,9 +206,7 @@ def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
         name = f"everything {accumulate}"
         found[name] = train_with_everything_on(folder / name, manifest, 2, accumulate)
     found["watched"] = watch(folder / "watched", manifest, 2)
-    torch.save(found, folder / f"{rank}.pt")
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    leave(found, folder, rank)
 
 
 if __name__ == "__main__":

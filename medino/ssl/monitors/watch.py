@@ -21,6 +21,7 @@ from medino.ssl.monitors.measures import linear_cka
 from medino.ssl.monitors.probe import Probe
 from medino.ssl.monitors.sample import WatchedImages
 from medino.ssl.monitors.shown import class_tokens, measures_of
+from medino.ssl.sharding import gathered
 
 if TYPE_CHECKING:
     from medino.ssl.module import DINOv2
@@ -196,11 +197,15 @@ class Watch(Callback):
         score = values[self.criterion]
         if is_start:
             self.start_score = score
-        elif math.isfinite(score) and (self.best is None or score > self.best["value"]):
+        # Rounding on different machines must not let one process go on alone, here and below.
+        elif all_processes_agree(
+            math.isfinite(score) and (self.best is None or score > self.best["value"]), module.device
+        ):
             self.best = {"step": steps, "criterion": self.criterion, "value": score, "at_start": self.start_score}
+            backbone = gathered(module.core.teacher.backbone)
             if trainer.is_global_zero:
                 path = RunFolder(Path(trainer.default_root_dir)).best_backbone
-                save_backbone(merge_lora(module.core.teacher.backbone), path, self.best)
+                save_backbone(merge_lora(backbone), path, self.best)
         possible = min(len(self._sample.rows) if self._sample else 0, module.hparams["prototypes"])
         reason = self.detector.update(
             values["rankme"],
@@ -208,7 +213,6 @@ class Watch(Callback):
             values["prototypes_used"] / max(possible, 1),
             steps / max(trainer.max_steps, 1),
         )
-        # Rounding on different machines must not let one process go on alone.
         if not all_processes_agree(reason is None, module.device):
             self.stopped = f"stopped at step {steps}: {reason}, in {self.detector.patience} checks in a row"
             trainer.should_stop = True
