@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_warn
 
 from medino.core import InputError, TrainingStoppedError
 from medino.data import Intensity, Manifest, SampleAddress, StepBatchSampler, record_rejects, row_weights
@@ -245,6 +246,18 @@ class PretrainingData(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: PretrainingBatch, dataloader_idx: int) -> PretrainingBatch:
         """Make the crops, where workers left that to the device."""
         return batch if batch.images is None else batch.with_views(self.views_for(self._backbone))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: which images the run is drawn from."""
+        return {"manifest": self.fingerprint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Say where the run may go on with other images than it began with."""
+        if state_dict["manifest"] != self.fingerprint:
+            rank_zero_warn(
+                f"the manifest {self.manifest_path} has changed since this run's checkpoint was written: batches may "
+                "hold other images than the same run would have drawn; give it the manifest as it was"
+            )
 
     # What the run folder records
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError
+from medino.data import Manifest
 from medino.ssl import DINOv2, RunCheckpoint, latest_checkpoint
 from medino.ssl.signals import heard_before
 from tests.ssl.test_module import Killed, same_state
@@ -82,6 +83,21 @@ def test_a_run_asked_to_stop_ends_its_step_and_goes_on_from_there(
 def test_a_signal_in_the_last_step_changes_nothing(manifest: Path, train: Train, whole: DINOv2) -> None:
     module, _ = train(manifest, STEPS, callbacks=(At(STEPS - 1, send(signal.SIGTERM)),))
     assert same_state(module, whole)
+
+
+def test_a_run_that_goes_on_with_another_manifest_says_so(
+    manifest: Path, run: RunFolder, train: Train, recwarn: pytest.WarningsRecorder
+) -> None:
+    def said() -> list[str]:
+        return [str(each.message) for each in recwarn if "has changed since" in str(each.message)]
+
+    train(manifest, 2)
+    train(manifest, 3, ckpt_path=latest_checkpoint(run))
+    assert said() == []
+    everything = Manifest.read(manifest)
+    everything.select(range(len(everything) - 1)).write(manifest)
+    train(manifest, 4, ckpt_path=latest_checkpoint(run))
+    assert [str(manifest) in each for each in said()] == [True]
 
 
 def test_what_breaks_because_of_the_signal_is_not_said_instead_of_it(

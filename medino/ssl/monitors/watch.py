@@ -86,11 +86,13 @@ class Watch(Callback):
         self.detector = CollapseDetector(rank_share, least_information, least_use, patience)
         self.probe: Probe | None = None
         self.start_features: torch.Tensor | None = None
+        self.start_images: list[str] = []
         self.start_score: float | None = None
         self.best: dict[str, Any] | None = None
         self.stopped: str | None = None
         self._last_check = -1
         self._sample: WatchedImages | None = None
+        self._images: list[str] = []
         self._probed: WatchedImages | None = None
 
     @property
@@ -121,7 +123,9 @@ class Watch(Callback):
             return
         module = cast("DINOv2", pl_module)
         transform = EvaluationTransform.for_backbone(module.backbone_config, intensity=data.intensity)
-        self._sample = WatchedImages.load(self._draw(data, module), transform, "watching the run")
+        drawn = self._draw(data, module)
+        self._sample = WatchedImages.load(drawn, transform, "watching the run")
+        self._images = drawn.select(self._sample.rows).column("sample_id").tolist()
         if self.probe is not None:
             self._probed = WatchedImages.load(self.probe.manifest, transform, "the probe")
             self.probe = self.probe.of_rows(self._probed.rows)
@@ -158,6 +162,7 @@ class Watch(Callback):
         """What a checkpoint keeps: the start's features, the best so far, the detector's counters."""
         return {
             "start_features": self.start_features,
+            "start_images": self.start_images,
             "start_score": self.start_score,
             "best": self.best,
             "every_n_steps": self.every_n_steps,
@@ -166,7 +171,8 @@ class Watch(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the run was."""
-        self.start_features, self.start_score = state_dict["start_features"], state_dict["start_score"]
+        self.start_features, self.start_images = state_dict["start_features"], state_dict["start_images"]
+        self.start_score = state_dict["start_score"]
         self.best = state_dict["best"]
         # Unless told otherwise now: a longer run goes on as often as it began.
         self.every_n_steps = self.every_n_steps or state_dict["every_n_steps"]
@@ -224,8 +230,12 @@ class Watch(Callback):
         temperature = module.schedules.at(steps).teacher_temperature
         measured, teacher = measures_of(module.core, self._sample.pixels, module.device, temperature)
         if self.start_features is None:
-            self.start_features = teacher.cpu()
-        measured["cka_to_start"] = linear_cka(self.start_features.to(teacher), teacher)
+            self.start_features, self.start_images = teacher.cpu(), self._images
+        # Of a run that goes on with another manifest, nobody has the start's features of these images.
+        is_known = self.start_images == self._images
+        measured["cka_to_start"] = (
+            linear_cka(self.start_features.to(teacher), teacher) if is_known else torch.tensor(math.nan)
+        )
         if self.probe is not None and self._probed is not None:
             features = class_tokens(module.core.teacher, self._probed.pixels, module.device)
             measured["probe_balanced_accuracy"] = torch.tensor(self.probe.score(features.cpu().numpy()))
