@@ -4,8 +4,9 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 
 from medino.core import InputError
-from medino.ssl import DINOv2, FullySharded, Watch
+from medino.ssl import FullySharded, Watch
 from medino.ssl.checkpointing import steps_done
+from medino.ssl.sharding import check_shardable
 
 OWN_SETTINGS = {
     "accumulate_grad_batches": "model.accumulate",
@@ -46,11 +47,8 @@ def check_trainer(trainer: Trainer, model: LightningModule) -> None:
             f"the strategy {type(strategy).__name__} is not supported: clipping, the teacher's average and checkpoints "
             "take whole parameters; set trainer.strategy to auto, ddp or, in pretraining, fully_sharded"
         )
-    if isinstance(strategy, FullySharded) and not isinstance(model, DINOv2):
-        raise InputError(
-            f"the strategy fully_sharded is that of pretraining, and {type(model).__name__} does not know it; set "
-            "trainer.strategy to auto or ddp"
-        )
+    if isinstance(strategy, FullySharded):
+        check_shardable(model)
 
 
 def ended_early(trainer: Trainer, model: LightningModule) -> str | None:

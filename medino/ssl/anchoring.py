@@ -83,7 +83,8 @@ class Anchoring(nn.Module):
             rows = (~masks.any(dim=1)).nonzero()[:, 0]
         if len(rows) == 0:
             if is_sharded(self.start):
-                self.start(global_crops[:1])  # the others wait for this process's parts
+                with torch.no_grad():
+                    self.start(global_crops[:1])  # the others wait for this process's parts
             return self.at_rest(count)
         with torch.no_grad():
             start = F.normalize(self.start(global_crops[rows]).patches.flatten(1, 2).float(), dim=-1)

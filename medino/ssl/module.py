@@ -23,7 +23,7 @@ from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, make_schedules
 from medino.ssl.self_distillation import SelfDistillation
 from medino.ssl.settings import LearningRateScaling, check_division, check_settings, scaled_learning_rate, scopes
-from medino.ssl.sharding import is_sharded
+from medino.ssl.sharding import kernel
 from medino.ssl.starting_heads import head_settings, starting_heads
 from medino.ssl.strategies import Strategy, plain, strategy_from
 from medino.ssl.training import Training
@@ -34,6 +34,8 @@ EXPECTED = (
     "Total length of `list` across ranks is zero",  # the same
 )
 """Warnings of Lightning about what is meant to be so."""
+
+PRECISIONS = ("bf16-mixed", "32-true")
 
 
 class DINOv2(Training):
@@ -208,8 +210,9 @@ class DINOv2(Training):
         if self.device.type == "cpu":
             keep_freed_memory()
         precision = str(self.trainer.precision)
-        if precision.startswith("16"):
-            raise InputError(f"precision {precision} overflows in these losses; use bf16-mixed or 32-true")
+        if precision not in PRECISIONS:
+            why = "overflows" if precision.startswith("16") else "has not been tried"
+            raise InputError(f"precision {precision} {why} in these losses; use {' or '.join(PRECISIONS)}")
         if self.trainer.max_steps < 1:
             raise InputError("the number of training steps is not set; set trainer.max_steps")
         batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
@@ -255,7 +258,5 @@ class DINOv2(Training):
         rules = parameter_rules(
             self.core.student, self.backbone_config.depth, h.objective, h.layer_decay, h.patch_embed_multiplier
         )
-        # One kernel for many parameters does not take whole and sharded ones together.
-        kernels = {"foreach": False} if is_sharded(self.core.student) else {"fused": True}
-        groups = optimizer_groups(self.core.student, rules)
-        return torch.optim.AdamW(groups, lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8, **kernels)
+        groups = [{**group, **kernel(group["params"])} for group in optimizer_groups(self.core.student, rules)]
+        return torch.optim.AdamW(groups, lr=h.base_lr, betas=(0.9, 0.999), eps=1e-8, fused=True)

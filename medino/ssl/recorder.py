@@ -87,7 +87,7 @@ class RunRecorder(Callback):
             return
         module = cast("DINOv2", pl_module)
         backbone = gathered(module.core.teacher.backbone)
-        if not trainer.is_global_zero:
+        if backbone is None or not trainer.is_global_zero:
             return
         run = RunFolder(Path(trainer.default_root_dir))
         steps = steps_done(pl_module)

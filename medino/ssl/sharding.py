@@ -1,15 +1,17 @@
 """Fully sharded data parallel training: each process keeps its part of the backbones' blocks (FSDP).
 
 As in ZeRO's third stage (Rajbhandari et al. 2020, 1910.02054) and PyTorch's FSDP (Zhao et al. 2023, 2304.11277), the
-parameters of a block are brought together where the block runs and are forgotten after it; their gradients, AdamW's
-averages and the teacher's copy exist in parts alone. What is small or read outside of a block (heads, embeddings, the
-last norm) is whole on every process. A checkpoint is the one file that one process would have written.
+parameters of a block are brought together where the block runs and forgotten after it; their gradients, once the
+block's backward pass is over, AdamW's averages and the teacher's copy exist in parts alone. What is small or read
+outside of a block (heads, embeddings, the last norm) is whole on every process. A checkpoint is the one file that one
+process would have written.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from pytorch_lightning import Trainer
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from torch import nn
@@ -17,19 +19,30 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from medino.core import InputError
 from medino.models import VisionTransformer
 from medino.models.lora import LoRALinear
 
 
 class FullySharded(DDPStrategy):
-    """Lightning's strategy for it, `fully_sharded` by name, of `DINOv2`.
+    """Lightning's strategy for it, `fully_sharded` by name; without settings, as those of `ddp` are of its wrapper.
 
     Processes are started, checkpoints written and batches divided as by `ddp`, and a run goes on under either. It has
-    run on CPUs; nobody has measured it on GPUs.
+    run on CPUs; nobody has measured it on GPUs. Only training is sharded: a validation alone holds all on each process.
     """
 
     def __init__(self) -> None:
         super().__init__()
+
+    def setup(self, trainer: Trainer) -> None:
+        """As `ddp` does.
+
+        Raises:
+            InputError: the module is not `DINOv2`, or was sharded before.
+        """
+        assert self.lightning_module is not None
+        check_shardable(self.lightning_module)
+        super().setup(trainer)
 
     def configure_ddp(self) -> None:
         """Shard the blocks of all backbones, where `ddp` would wrap the module."""
@@ -38,11 +51,18 @@ class FullySharded(DDPStrategy):
         for backbone in [module for module in self.model.modules() if isinstance(module, VisionTransformer)]:
             for block in backbone.blocks:
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)
+            whole = {each for each in backbone.parameters() if not isinstance(each, DTensor)}
+            # Under one root, the gradients of a block are forgotten when those of the next one are divided.
+            fully_shard(backbone, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
+            for method in ("forward_crops", "forward_selected"):
+                register_fsdp_forward_method(backbone, method)
+            for block in backbone.blocks:
                 assert isinstance(block, FSDPModule)
                 register_fsdp_forward_method(block, "forward_selected")
                 if self.root_device.type == "cpu":
                     block.set_force_sum_reduction_for_comms(True)  # gloo knows no average
-                # The types of parameters are noted where they are first brought together: while all of them learn.
+                # The type of a block's gradients is noted when it is first brought together, from the parameters that
+                # learn then; of a backbone that is held there would be none.
                 block.unshard()
                 block.reshard()
 
@@ -52,22 +72,29 @@ class FullySharded(DDPStrategy):
         return self._on_first(self.lightning_module.state_dict())
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """The same of an optimizer."""
+        """The same of an optimizer, as one process would have it."""
         whole = optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
         state = whole.state_dict()
-        return {**state, "state": {number: self._on_first(of_one) for number, of_one in state["state"].items()}}
+        return {
+            "state": {number: self._on_first(of_one) for number, of_one in state["state"].items()},
+            "param_groups": [{**group, **kernel([])} for group in state["param_groups"]],
+        }
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Give each process its part of a checkpoint's optimizer states."""
-        super().load_optimizer_state_dict(checkpoint)
-        for optimizer in self.optimizers:
-            for parameter, state in optimizer.state.items():
-                if isinstance(parameter, DTensor):
-                    for name, value in state.items():
-                        if value.shape == parameter.shape:
-                            state[name] = distribute_tensor(
-                                value, parameter.device_mesh, parameter.placements, src_data_rank=None
-                            )
+        """Give each process its part of a checkpoint's optimizer states, and leave it its kernels."""
+        for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            numbers = [number for group in saved["param_groups"] for number in group["params"]]
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            state = {
+                number: {name: part_of(value, parameter) for name, value in saved["state"][number].items()}
+                for number, parameter in zip(numbers, parameters, strict=True)
+                if number in saved["state"]
+            }
+            groups = [
+                {**group, **kernel(own["params"])}
+                for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+            ]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def teardown(self) -> None:
         """As `ddp` does, but that parts are not moved from the devices that share them."""
@@ -76,17 +103,35 @@ class FullySharded(DDPStrategy):
         self.cluster_environment.teardown()
         self.precision_plugin.teardown()
         self.accelerator.teardown()
+        self.checkpoint_io.teardown()
 
     def _on_first(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        gathered = {}
+        found = {}
         for name, value in tensors.items():
             whole = value.full_tensor() if isinstance(value, DTensor) else value
             if self.is_global_zero:
-                gathered[name] = whole.cpu() if isinstance(value, DTensor) else whole
-        return gathered
+                found[name] = whole.cpu() if isinstance(value, DTensor) else whole
+        return found
 
 
 StrategyRegistry.register("fully_sharded", FullySharded, description="pretraining with sharded blocks", override=True)
+
+
+def check_shardable(module: nn.Module) -> None:
+    """Refuse what `FullySharded` would train wrongly, or not at all.
+
+    Raises:
+        InputError: the module does not average the gradients of what stays whole, or was sharded before.
+    """
+    from medino.ssl.training import Training
+
+    if not isinstance(module, Training):
+        raise InputError(
+            f"the strategy fully_sharded is that of pretraining, and {type(module).__name__} does not know it; set "
+            "trainer.strategy to auto or ddp"
+        )
+    if is_sharded(module):
+        raise InputError("the module was sharded by the training before; make a new one and load its checkpoint")
 
 
 def is_sharded(network: nn.Module) -> bool:
@@ -99,24 +144,40 @@ def local(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
 
 
-def gathered(backbone: VisionTransformer) -> VisionTransformer:
-    """The backbone with all of its parameters on this process: itself, unless it is sharded.
+def part_of(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """What goes with this process's part of a parameter, of a tensor that goes with all of it; no process is asked."""
+    if not isinstance(parameter, DTensor) or value.shape != parameter.shape:
+        return value
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
-    All processes must ask for it, also those that don't need it.
+
+def kernel(parameters: Iterable[torch.Tensor]) -> dict[str, bool | None]:
+    """AdamW's settings for a group: one kernel for all of its parameters, unless whole and sharded ones meet in it."""
+    kinds = {isinstance(parameter, DTensor) for parameter in parameters}
+    return {"fused": True, "foreach": None} if len(kinds) < 2 else {"fused": False, "foreach": False}
+
+
+def gathered(backbone: VisionTransformer) -> VisionTransformer | None:
+    """The backbone with all of its parameters: itself, or where it is sharded a frozen copy on the first process's CPU.
+
+    All processes must ask for it, also those that get None.
     """
     if not is_sharded(backbone):
         return backbone
-    state = {
-        name: value.full_tensor() if isinstance(value, DTensor) else value
-        for name, value in backbone.state_dict().items()
-    }
+    state = {}
+    for name, value in backbone.state_dict().items():
+        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        if torch.distributed.get_rank() == 0:
+            state[name] = whole.cpu()
+    if not state:
+        return None
     with torch.device("meta"):
-        whole = VisionTransformer(backbone.config)
+        copy = VisionTransformer(backbone.config)
         for name, layer in backbone.named_modules():
             if isinstance(layer, LoRALinear):
                 branch, _, last = name.rpartition(".")
-                holder = whole.get_submodule(branch)
+                holder = copy.get_submodule(branch)
                 rank = len(layer.lora_a)
                 setattr(holder, last, LoRALinear(getattr(holder, last), rank, layer.scale * rank))
-    whole.load_state_dict(state, assign=True)
-    return whole.requires_grad_(False).eval()
+    copy.load_state_dict(state, assign=True)
+    return copy.requires_grad_(False).eval()

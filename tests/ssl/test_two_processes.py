@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def both(folder: Path) -> list[dict[str, Any]]:
     manifest = write_manifest(folder)
     two_processes.train(folder / "begun by one", manifest, 1, stop_after=1)
-    return two_processes.in_two_processes(two_processes.__file__, folder, manifest)
+    return two_processes.in_two_processes(two_processes.__name__, folder, manifest)
 
 
 def test_sinkhorn_is_that_of_the_whole_batch_however_it_is_divided(both: list[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """What the test of two processes runs in each of them: collectives, then training under Lightning's DDP.
 
-Called as `python two_processes.py RANK PORT FOLDER MANIFEST`; leaves FOLDER/RANK.pt.
+Called as `python -m tests.ssl.two_processes RANK PORT FOLDER MANIFEST`; leaves FOLDER/RANK.pt.
 """
 
 import os
@@ -162,14 +162,17 @@ def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Ten
         torch.testing.assert_close(*pair, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def in_two_processes(script: str, folder: Path, manifest: Path) -> list[dict[str, Any]]:
-    """What `leave` of a script's two processes left."""
+def in_two_processes(module: str, folder: Path, manifest: Path) -> list[dict[str, Any]]:
+    """What `leave` of a module's two processes left."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    words = [sys.executable, script]
+    root = Path(__file__).resolve().parents[2]
+    words = [sys.executable, "-m", module]
     started = [
-        subprocess.Popen([*words, str(rank), port, str(folder), str(manifest)], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*words, str(rank), port, str(folder), str(manifest)], cwd=root, stderr=subprocess.PIPE, text=True
+        )
         for rank in range(2)
     ]
     try:
@@ -197,7 +200,6 @@ def leave(found: dict[str, Any], folder: Path, rank: int) -> None:
 
 def main(rank: int, port: str, folder: Path, manifest: Path) -> None:
     """Join the group, run everything, leave the results."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     join(rank, port)
     found = collectives(rank) | train(folder / "run", manifest, 2)
     train(folder / "begun by two", manifest, 2, stop_after=1)

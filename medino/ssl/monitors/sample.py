@@ -7,6 +7,7 @@ import torch
 from medino.core import InputError, UnreadableImageError, track
 from medino.data import Manifest, PixelDataset
 from medino.features import EvaluationTransform
+from medino.ssl.distributed import gather_objects
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class WatchedImages:
             if bool(pixels.values.isfinite().all()):
                 rows.append(row)
                 shown.append(transform(pixels))
+        # All processes are to measure the same: a file may have failed for one of them alone.
+        readable = set.intersection(*(set(each) for each in gather_objects(rows)))
+        shown = [pixels for row, pixels in zip(rows, shown, strict=True) if row in readable]
+        rows = sorted(readable)
         if not rows:
             raise InputError(
                 f"none of the {len(manifest)} images for {what} can be decoded; look at them by medino scan"

@@ -209,7 +209,7 @@ class Watch(Callback):
         ):
             self.best = {"step": steps, "criterion": self.criterion, "value": score, "at_start": self.start_score}
             backbone = gathered(module.core.teacher.backbone)
-            if trainer.is_global_zero:
+            if backbone is not None and trainer.is_global_zero:
                 path = RunFolder(Path(trainer.default_root_dir)).best_backbone
                 save_backbone(merge_lora(backbone), path, self.best)
         possible = min(len(self._sample.rows) if self._sample else 0, module.hparams["prototypes"])
