@@ -20,6 +20,7 @@ from medino.cli.settling import (
     Plan,
     Settled,
     settle_data,
+    settle_precision,
     settle_probe,
     settle_shots,
     settle_start,
@@ -118,6 +119,7 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     data, steps = settle_data(settled, plan, manifest, config)
     images = int((manifest.column("split") == "train").sum())
     start, module = settle_training(settled, plan, given, config, data, images, steps)
+    precision = settle_precision(settled, plan)
     settle_probe(settled, plan, manifest)
     module |= {"seed": plan.seed, "checkpoint_every_n_steps": max(1, steps // CHECKPOINTS)}
     study = None
@@ -131,7 +133,17 @@ def prepare(run: RunFolder, source: Source, plan: Plan) -> Job:
     write_config(run, {**settings, "settled": settled.plain})
     transform = EvaluationTransform.for_backbone(start.config)
     seen_by_start = [] if plan.weights is None else patients_seen_by(plan.weights, manifest.settings.get("key_id"))
-    stages = Stages(run, manifest, transform, plan.online, plan.num_workers, plan.seed, seen_by_start, plan.probe)
+    stages = Stages(
+        run,
+        manifest,
+        transform,
+        precision,
+        plan.online,
+        plan.num_workers,
+        plan.seed,
+        seen_by_start,
+        plan.probe,
+    )
     return Job(stages, start, module, data, steps, study, classes)
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback
 
 from medino.cli.baselines import baseline_features
 from medino.cli.cohort import cohort_path
-from medino.cli.trainer import step_trainer, write_config
+from medino.cli.trainer import Precision, step_trainer, write_config
 from medino.core import RunFolder, read_provenance
 from medino.data import Manifest
 from medino.features import EvaluationTransform, FeatureTable, embed
@@ -40,6 +40,7 @@ class Stages:
         run: the run's folder.
         manifest: its images, with splits.
         transform: how images become what a frozen backbone sees.
+        precision: of the pretraining and of the segmentation heads; features are computed in float32.
         online: whether W&B may talk to its server.
         num_workers: processes that read images.
         seed: of the segmentation head.
@@ -52,6 +53,7 @@ class Stages:
     run: RunFolder
     manifest: Manifest
     transform: EvaluationTransform
+    precision: Precision
     online: bool
     num_workers: int
     seed: int
@@ -78,7 +80,7 @@ class Stages:
         more: list[Callback] = [Watch(probe=self.probe)]
         if overlays:
             more.append(PatchMaps(self.run.path, every=steps, images=overlays))
-        trainer = step_trainer(self.run, steps, self.online, "pretraining steps", more)
+        trainer = step_trainer(self.run, steps, self.precision, self.online, "pretraining steps", more)
         trainer.fit(
             DINOv2(weights=str(self.start_path), **module),
             datamodule=PretrainingData(str(cohort_path(self.run)), **data),
@@ -197,7 +199,8 @@ class Stages:
         data = SegmentationData(
             str(cohort_path(self.run)), class_values, self.transform, num_workers=self.num_workers, seed=self.seed
         )
-        trainer = step_trainer(folder, steps, self.online, f"segmentation head on {name}, steps")
+        described = f"segmentation head on {name}, steps"
+        trainer = step_trainer(folder, steps, self.precision, self.online, described)
         # Afterwards: Lightning takes no checkpoint callback in its constructor where its own is switched off.
         trainer.callbacks.append(RunCheckpoint())  # type: ignore[attr-defined]
         trainer.fit(module, datamodule=data, ckpt_path=latest_checkpoint(folder), weights_only=True)

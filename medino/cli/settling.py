@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from medino.cli.trainer import Precision
 from medino.core import InputError
 from medino.data import Manifest
 from medino.models import PRESETS, BackboneConfig, Interpolation, VisionTransformer, build_backbone, load_backbone
@@ -50,6 +51,8 @@ class Plan:
         segmentation_steps: training steps of the segmentation head.
         overlays: how many images to keep as figures, with their PCA maps or masks, and to show in the report; these are
             patients' images.
+        precision: what the pretraining and the segmentation heads are computed in: bf16-mixed (products in bfloat16,
+            weights and losses in float32) or 32-true.
         num_workers: processes that read and augment.
         online: send metrics (numbers only) to W&B's server.
         seed: of everything random.
@@ -71,6 +74,7 @@ class Plan:
     )
     segmentation_steps: int = 300
     overlays: int = 0
+    precision: Precision | None = None
     num_workers: int = 1
     online: bool = False
     seed: int = 0
@@ -222,6 +226,16 @@ def settle_data(
     return data, steps
 
 
+def settle_precision(settled: Settled, plan: Plan) -> Precision:
+    """What products are computed in while backbone and heads are trained.
+
+    Args:
+        settled: where the choice is noted.
+        plan: what the user asked for.
+    """
+    return settled.settle("precision", plan.precision, _precision)
+
+
 def settle_shots(settled: Settled, plan: Plan, labelled: Manifest) -> list[int]:
     """The shots of the few-shot study: what the training patients of the smallest class allow.
 
@@ -247,6 +261,16 @@ def _views(manifest: Manifest) -> tuple[Kind, str]:
     if colour > 0.5:
         return "natural", "colour images; ask for histology where they are stained tissue"
     return "radiology", "grey images"
+
+
+def _precision() -> tuple[Precision, str]:
+    """What products are computed in where nothing was asked for, and why."""
+    if not torch.cuda.is_available():
+        return "32-true", "no GPU"
+    # Without the units for it bfloat16 is emulated, which is slower than float32.
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16-mixed", "the GPU computes in bfloat16; weights and losses stay in float32"
+    return "32-true", "the GPU has no units for bfloat16, and these losses overflow in float16"
 
 
 def _batch_size(images: int) -> tuple[int, str]:

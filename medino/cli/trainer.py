@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -13,6 +13,9 @@ from pytorch_lightning.loggers import Logger
 
 from medino.core import RunFolder, whole_file
 from medino.tracking import ContinueMetrics, RunMetricsLogger, StepProgress, public_config, wandb_logger
+
+Precision = Literal["bf16-mixed", "32-true"]
+"""What `adapt` trains in; float16 overflows in the losses."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Lightning's own would store its folder in each checkpoint; the modules or the command bring `RunCheckpoint`.
@@ -88,13 +91,19 @@ class ConfigFile(SaveConfigCallback):
 
 
 def step_trainer(
-    run: RunFolder, max_steps: int, online: bool, description: str, callbacks: Sequence[Callback] = ()
+    run: RunFolder,
+    max_steps: int,
+    precision: Precision,
+    online: bool,
+    description: str,
+    callbacks: Sequence[Callback] = (),
 ) -> Trainer:
     """The trainer of `adapt`: a stated number of steps on whatever accelerator is there.
 
     Args:
         run: where everything is written.
         max_steps: training steps.
+        precision: what products are computed in.
         online: whether W&B may talk to its server.
         description: what is being trained, for the progress bar.
         callbacks: more callbacks.
@@ -104,6 +113,7 @@ def step_trainer(
         **TRAINER_DEFAULTS,
         default_root_dir=run.path,
         max_steps=max_steps,
+        precision=precision,
         accelerator="auto",
         devices=1,
         logger=run_loggers(run, online),

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -15,8 +16,10 @@ from PIL import Image
 from planted_identity import plant
 from pydicom import dcmread
 from pydicom.misc import is_dicom
+from pytorch_lightning import Trainer
 from safetensors.torch import save_file
 
+from medino.cli import trainer
 from medino.cli.main import main
 from medino.core import RunFolder, read_provenance
 from medino.data import Manifest, PhantomArchive, scan, write_phantom
@@ -195,6 +198,25 @@ def test_with_a_probe_the_best_state_is_measured_and_every_setting_has_its_reaso
     for path in run.path.rglob("*"):
         if path.is_file() and not path.is_relative_to(run.path / "cohort"):
             assert MARK.encode() not in path.read_bytes(), path.name
+
+
+@pytest.mark.slow
+def test_backbone_and_heads_are_trained_in_the_precision_asked_for(
+    archive: PhantomArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainers: list[Trainer] = []
+
+    def step_trainer(*given: Any, **options: Any) -> Trainer:
+        trainers.append(trainer.step_trainer(*given, **options))
+        return trainers[-1]
+
+    monkeypatch.setattr("medino.cli.pipeline.step_trainer", step_trainer)
+    given = ["--data", str(archive.images), "--masks", str(archive.masks), "-o", str(tmp_path / "run"), *FEW_STEPS]
+    assert main(["adapt", *given, "--precision", "bf16-mixed"]) == 0
+    assert [each.precision for each in trainers] == ["bf16-mixed"] * 3
+    assert "bf16-mixed" in capsys.readouterr().out
+    settled = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["settled"]
+    assert settled["precision"] == {"value": "bf16-mixed", "reason": "as asked"}
 
 
 def test_a_probe_that_the_cohort_s_key_can_t_be_compared_with_is_refused_before_training(
