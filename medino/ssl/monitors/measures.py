@@ -14,7 +14,12 @@ def rankme(features: torch.Tensor, epsilon: float = 1e-7) -> torch.Tensor:
     Args:
         features: (B, D).
         epsilon: added to the normalised singular values, as in the paper.
+
+    Returns:
+        A number, float32; NaN where a feature is not finite, of which there are no singular values.
     """
+    if not bool(features.isfinite().all()):
+        return features.new_full((), torch.nan, dtype=torch.float32)
     singular_values = torch.linalg.svdvals(features.detach().float())
     shares = singular_values / singular_values.sum().clamp(min=torch.finfo(torch.float32).tiny) + epsilon
     return torch.exp(-(shares * shares.log()).sum())
@@ -34,11 +39,12 @@ def prototype_use(targets: torch.Tensor) -> dict[str, torch.Tensor]:
     Returns:
         `prototypes_used`: how many prototypes are the first choice of an image; `target_entropy`: mean entropy of one
         image's targets, nats (0: sure of itself); `prototype_entropy`: entropy of the mean target, nats (0: collapsed
-        to one prototype, log K: all alike).
+        to one prototype, log K: all alike). All NaN where a target is.
     """
+    target_entropy = entropy(targets).mean()
     return {
-        "prototypes_used": targets.argmax(dim=1).unique().numel() * torch.ones((), device=targets.device),
-        "target_entropy": entropy(targets).mean(),
+        "prototypes_used": _unless_nan(target_entropy, targets.argmax(dim=1).unique().numel()),
+        "target_entropy": target_entropy,
         "prototype_entropy": entropy(targets.detach().float().mean(dim=0)),
     }
 
@@ -99,9 +105,13 @@ def student_agreement(targets: torch.Tensor, student: torch.Tensor) -> dict[str,
 
     Returns:
         `agreement`: share of the images whose first choice is the same prototype; `agreement_cosine`: mean cosine of
-        the two distributions.
+        the two distributions. Both NaN where a probability is.
     """
-    return {
-        "agreement": (targets.argmax(dim=1) == student.argmax(dim=1)).float().mean(),
-        "agreement_cosine": torch.nn.functional.cosine_similarity(targets.float(), student.float(), dim=1).mean(),
-    }
+    cosine = torch.nn.functional.cosine_similarity(targets.float(), student.float(), dim=1).mean()
+    agreement = (targets.argmax(dim=1) == student.argmax(dim=1)).float().mean()
+    return {"agreement": _unless_nan(cosine, agreement), "agreement_cosine": cosine}
+
+
+def _unless_nan(measure: torch.Tensor, choices: torch.Tensor | float) -> torch.Tensor:
+    """What was counted of first choices; NaN where another measure of them is: `argmax` chooses among NaN, too."""
+    return torch.where(measure.isnan(), measure, choices)

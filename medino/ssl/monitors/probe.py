@@ -1,5 +1,6 @@
 """The online probe: nearest neighbours on a small labelled set, whose patients are in no training and in no study."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,11 +53,13 @@ class Probe:
         return cls(labelled)
 
     def score(self, features: np.ndarray) -> float:
-        """Balanced accuracy, leaving one patient out.
+        """Balanced accuracy, leaving one patient out; NaN where a feature is not finite, which is no state to keep.
 
         Args:
             features: (N, D), one a row of the manifest.
         """
+        if not np.isfinite(features).all():
+            return math.nan
         classes, patients = np.searchsorted(self.manifest.labels, self.labels), self.manifest.column("patient")
         return balanced_accuracy(classes, leave_one_patient_out(features, classes, patients))
 

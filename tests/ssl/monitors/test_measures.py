@@ -27,6 +27,18 @@ def test_rankme_of_zeros_is_finite() -> None:
     assert bool(rankme(torch.zeros(4, 4)).isfinite())
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_measures_of_features_that_are_not_finite_are_nan(broken: float) -> None:
+    features = torch.randn(8, 4)
+    features[2, 1] = broken
+    targets = (features - 1).softmax(dim=1)
+    use, agreement = prototype_use(targets), student_agreement(targets, targets)
+    found = [rankme(features), mean_cosine(features), linear_cka(features, torch.randn(8, 3))]
+    found += [prototype_information(targets), *use.values(), *agreement.values()]
+    assert [value.shape for value in found] == [()] * 9 == [value.shape for value in use.values()] * 3
+    assert all(bool(value.isnan()) for value in found)
+
+
 def test_prototype_use_tells_spread_from_collapse_and_from_indifference() -> None:
     spread = prototype_use(torch.eye(4))
     assert float(spread["prototypes_used"]) == 4

@@ -41,6 +41,14 @@ def test_the_probe_is_scikit_learn_s_weighted_k_nn_with_one_patient_left_out() -
     assert score == pytest.approx(balanced_accuracy_score(classes, expected))
 
 
+def test_features_that_are_not_finite_are_no_state_to_choose() -> None:
+    probe = Probe.of(labelled([0, 1, 2, 3], ["a", "a", "b", "b"]), {})
+    features = np.eye(4)
+    assert np.isfinite(probe.score(features))
+    features[1, 2] = np.nan
+    assert np.isnan(probe.score(features))
+
+
 def test_a_patient_s_own_images_do_not_vote() -> None:
     # Each image is the twin of its patient's other one, and nothing else is alike: only by the twin could it be told.
     features = np.repeat(np.eye(8), 2, axis=0)

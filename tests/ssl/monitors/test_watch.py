@@ -163,6 +163,30 @@ def test_a_run_that_collapses_stops_in_words_and_keeps_its_best(cohort: Path, we
     assert checkpoint.name == f"step-{module.next_step:08d}.ckpt"
 
 
+class BreakTeacher(pl.Callback):
+    """Leaves no number of the teacher finite after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch.step == self.step:
+            with torch.no_grad():
+                pl_module.core.teacher.backbone.norm.weight.fill_(torch.nan)
+
+
+@pytest.mark.parametrize("probe", [None, "probe.parquet"])
+def test_a_teacher_that_is_not_finite_is_not_kept_as_best_and_stops_the_run_in_words(
+    probe: str | None, cohort: Path, tmp_path: Path
+) -> None:
+    watch = Watch(probe and str(tmp_path / probe), every_n_steps=1, least_information=0, least_use=0)
+    with pytest.warns(UserWarning, match=r"stopped at step 6: RankMe is nan, .* in 3 checks in a row"):
+        fit(cohort, tmp_path / "run", 9, watch, BreakTeacher(2))
+    run = RunFolder(tmp_path / "run")
+    assert read_provenance(run)["best_backbone"]["step"] <= 3
+    assert bool(features_of(run.best_backbone, cohort).isfinite().all())
+
+
 def features_of(weights: Path, cohort: Path) -> torch.Tensor:
     return torch.from_numpy(embed(load_backbone(weights), Manifest.read(cohort)).blocks[1, "class"])
 
