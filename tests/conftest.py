@@ -1,4 +1,4 @@
-"""What all tests share: few threads, and the real data where it is."""
+"""What all tests share: few threads, no GPU, and the real data where it is."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+# Tests promise equal bits and the defaults of a machine without a GPU; processes that they start see none, either.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,5 +1,6 @@
 """What all rooms stand on: errors, addressed randomness, whole files, tables with a schema, the run folder, colours."""
 
+from medino.core.devices import to_device
 from medino.core.errors import (
     InputError,
     InterruptedRunError,
@@ -52,6 +53,7 @@ __all__ = [
     "schema_of",
     "size_in_words",
     "table_fingerprint",
+    "to_device",
     "torch_generator",
     "track",
     "whole_file",

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from medino.core import InputError
+from medino.core import InputError, to_device
 from medino.data.pixels import Pixels, Window
 from medino.data.windows import (
     GREY_CHANNELS,
@@ -102,7 +102,7 @@ def apply_window(values: torch.Tensor, window: Window) -> torch.Tensor:
 
 def _looked_up(places: torch.Tensor, table: tuple[float, ...]) -> torch.Tensor:
     """Entries of a table at places in [0, 1], linear between two."""
-    entries = torch.tensor(table, dtype=places.dtype)
+    entries = to_device(torch.tensor(table, dtype=places.dtype), places.device)
     scaled = places * (len(table) - 1)
     below = scaled.long().clamp_(max=len(table) - 2)
     return torch.lerp(entries[below], entries[below + 1], scaled - below)

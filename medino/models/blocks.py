@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from medino.core import to_device
 from medino.models.config import BackboneConfig
 from medino.models.drop_path import DROP_PATHS
 
@@ -192,7 +193,7 @@ class Block(nn.Module):
         if not (self.training and self.drop_path_rate > 0):
             return None
         first, second = (
-            [self.drop_path.draw(len(crop), self.drop_path_rate, generator).to(crop.device) for crop in crops]
+            [to_device(self.drop_path.draw(len(crop), self.drop_path_rate, generator), crop.device) for crop in crops]
             for _ in range(2)
         )
         return first, second

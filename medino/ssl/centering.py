@@ -7,7 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
-from medino.ssl.distributed import all_reduce_max, all_reduce_sum
+from medino.ssl.distributed import all_reduce_max, all_reduce_sum, in_process_group
 
 Centering = Literal["centering", "sinkhorn_knopp"]
 """How the teacher's targets are kept from collapse: EMA centre or Sinkhorn-Knopp."""
@@ -119,6 +119,8 @@ class Center(nn.Module):
 
 def global_mean(logits: torch.Tensor) -> torch.Tensor | None:
     """Mean of the (B, K) logits of all processes, (1, K) in float32; None where no process has any."""
-    count = all_reduce_sum(torch.tensor(float(logits.shape[0]), device=logits.device))
+    rows = logits.shape[0]
     total = all_reduce_sum(logits.detach().float().sum(dim=0, keepdim=True))
-    return total / count if count > 0 else None
+    if in_process_group():
+        rows = int(all_reduce_sum(torch.tensor(rows, device=logits.device)))
+    return total / rows if rows else None

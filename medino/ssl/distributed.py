@@ -65,6 +65,9 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 
 def all_processes_agree(condition: bool, device: torch.device) -> bool:
     """Whether the condition holds on every process, so that all of them decide alike."""
+    if not in_process_group():
+        # Nothing to be read back from a GPU, which would wait for all that it was asked to do.
+        return condition
     failures = torch.tensor(0.0 if condition else 1.0, device=device)
     return bool(all_reduce_sum(failures).item() == 0)
 

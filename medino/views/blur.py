@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from medino.core import to_device
 from medino.views import resample
 from medino.views.resample import transposed, weighted_rows
 
@@ -16,9 +17,6 @@ KERNEL_RADIUS = 4
 
 BLUR_SIGMAS = (0.1, 2.0)
 """Lowest and highest standard deviation, in pixels (RECIPE: "sigma .1..2")."""
-
-OFFSETS = tuple(range(-KERNEL_RADIUS, KERNEL_RADIUS + 1))
-"""Where the taps lie, in pixels from the middle."""
 
 BAND = 16
 """Pixels that are blurred by one product, at least."""
@@ -48,7 +46,7 @@ def gaussian_blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor
             blur_(image, sigma, np.empty_like(image))
         return blurred
     channels, height, width = images.shape[1:]
-    kernels = torch.tensor([_kernel(sigma) for sigma in sigmas], device=images.device)
+    kernels = to_device(torch.tensor([_kernel(sigma) for sigma in sigmas]), images.device)
     weights = {side: kernels[:, None].expand(-1, channels * side, -1).flatten(0, 1) for side in {height, width}}
     turned = transposed(_blurred_rows(images, weights[height]))
     return transposed(_blurred_rows(turned, weights[width]))
@@ -122,7 +120,8 @@ def _blurred_rows(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 def _neighbours(planes: int, height: int, device: torch.device) -> torch.Tensor:
     """For each row of each plane the nine rows around it, mirrored at the ends: (planes * height, 9) int32."""
-    rows = torch.arange(height, device=device)[:, None] + torch.tensor(OFFSETS, device=device)
+    taps = torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1, device=device)
+    rows = torch.arange(height, device=device)[:, None] + taps
     inside = (height - 1) - ((height - 1) - rows.abs()).abs()
     starts = torch.arange(planes, device=device) * height
     return (inside + starts[:, None, None]).flatten(0, 1).int()

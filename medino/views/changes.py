@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
+from medino.core import to_device
 from medino.views.blur import gaussian_blur
 from medino.views.geometry import lay
 from medino.views.grey import Noise, add_noises_, adjust_gamma_
@@ -103,7 +104,7 @@ def _together(
         operation: takes some views and what was drawn for each.
     """
     if drawn:
-        places = torch.tensor(list(drawn), device=views.device)
+        places = to_device(torch.tensor(list(drawn)), views.device)
         views.index_copy_(0, places, operation(views.index_select(0, places), list(drawn.values())))
 
 

@@ -221,7 +221,9 @@ class MultiCrop:
             lay_views(self._shown(source, drawn, some, size), drawn.changes[some])
             for source, drawn in zip(sources, draws, strict=True)
         ]
-        views = torch.stack(shown, dim=1)
+        # Through a window that is no straight line, a grey image comes out in three channels.
+        channels = max(each.shape[1] for each in shown)
+        views = torch.stack([each.expand(-1, channels, -1, -1) for each in shown], dim=1)
         changes = [change for crop in zip(*(drawn.changes[some] for drawn in draws), strict=True) for change in crop]
         return change_views(views.flatten(0, 1), changes).unflatten(0, views.shape[:2])
 
@@ -236,9 +238,7 @@ class MultiCrop:
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
         """Views (n, k, 1 or 3, S, S) less the mean and divided by the deviation, (n, k, 3, S, S)."""
         shape = (*views.shape[:2], 3, *views.shape[3:])
-        factors, offsets = (
-            torch.tensor(numbers, device=views.device)[:, None, None] for numbers in (self.factors, self.offsets)
-        )
+        factors, offsets = (_of_channels(numbers, views.device) for numbers in (self.factors, self.offsets))
         return torch.addcmul(offsets, views.expand(shape), factors)
 
 
@@ -270,6 +270,12 @@ def _keep_memory() -> None:
     larger block, never written to, raises that limit. Other libraries lose nothing by it.
     """
     torch.empty(LARGE_BLOCK, dtype=torch.uint8)
+
+
+@lru_cache(maxsize=8)
+def _of_channels(numbers: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """A number for each channel, (3, 1, 1), on a device, where it stays: each copy to a GPU costs time."""
+    return torch.tensor(numbers, device=device)[:, None, None]
 
 
 def _groups(sources: Sequence[torch.Tensor]) -> list[list[int]]:

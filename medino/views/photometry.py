@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from medino.core import to_device
+
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """Luma of red, green and blue (ITU-R BT.601), as Pillow's conversion to "L" has it."""
 
@@ -35,7 +37,7 @@ Amount = float | torch.Tensor
 
 def amount_of(numbers: Sequence[float], device: torch.device) -> Amount:
     """A number for each of n images, (n, 1, 1, 1); a plain one for one image, which is faster."""
-    return numbers[0] if len(numbers) == 1 else torch.tensor(numbers, device=device).view(-1, 1, 1, 1)
+    return numbers[0] if len(numbers) == 1 else to_device(torch.tensor(numbers), device).view(-1, 1, 1, 1)
 
 
 class ColourJitter(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from medino.core import to_device
 from medino.views.geometry import Crop
 
 LARGE_SIDE = 128
@@ -90,7 +91,7 @@ def cubic_taps(lengths: Sequence[int], size: int, device: torch.device) -> tuple
     weights /= weights.sum(axis=0)
     index = np.minimum(places, last).astype(np.int32)
     index, weights = (np.ascontiguousarray(np.moveaxis(each, 0, 2)) for each in (index, weights))
-    return torch.from_numpy(index).to(device), torch.from_numpy(weights).to(device)
+    return to_device(torch.from_numpy(index), device), to_device(torch.from_numpy(weights), device)
 
 
 def resize_crops(image: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
@@ -159,7 +160,7 @@ def _of_planes(
         return index[0], weights[0]
     planes = channels if shared else n * channels
     offsets = torch.arange(planes, dtype=torch.int32, device=index.device).mul_(length).view(-1, channels)
-    offsets = offsets + torch.tensor(starts, dtype=torch.int32, device=index.device)[:, None]
+    offsets = offsets + to_device(torch.tensor(starts, dtype=torch.int32), index.device)[:, None]
     spread = weights[:, None].expand(-1, channels, -1, -1)
     return (index[:, None] + offsets[..., None, None]).flatten(0, 2), spread.flatten(0, 2)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from medino.core import to_device
 from medino.views.photometry import LOG2_E, log_
 
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
@@ -80,7 +81,7 @@ def jitter_stains(images: torch.Tensor, jitters: Sequence[StainJitter]) -> torch
 
     `images` is used up.
     """
-    mixing = torch.from_numpy(log_mixing(jitters)).to(images)
+    mixing = to_device(torch.from_numpy(log_mixing(jitters)).to(images.dtype), images.device)
     logs = log_(images.clamp_min_(DARKEST)).flatten(2)
     return torch.baddbmm(mixing[..., 3:], mixing[..., :3], logs).view_as(images).exp2_().clamp_max_(1)
 

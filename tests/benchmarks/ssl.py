@@ -128,7 +128,8 @@ def step_flops(config: BackboneConfig, images: int, prototypes: int) -> float:
 def device_name() -> str:
     """The machine, without its host name."""
     if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+        how = "with deterministic algorithms where PyTorch has them, as `medino fit` runs"
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {how}"
     model = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

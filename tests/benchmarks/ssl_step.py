@@ -6,6 +6,7 @@ seconds; answers "peak" with the peak of memory in bytes above what the process 
 
 import gc
 import json
+import os
 import resource
 import sys
 import time
@@ -97,6 +98,10 @@ def main(side: str, settings: dict[str, Any]) -> None:
     if device.type == "cpu" and side != "reference":
         # As `DINOv2.setup` does.
         keep_freed_memory()
+    if device.type == "cuda":
+        # As `medino fit` does by its trainer (deterministic: warn), for all sides: other kernels run.
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(True, warn_only=True)
     before = peak_memory(device)
     module = DINOv2(
         settings["backbone"],

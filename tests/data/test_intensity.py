@@ -199,6 +199,12 @@ def test_a_table_is_looked_up_between_its_entries_and_keeps_its_ends_beyond() ->
     torch.testing.assert_close(shown, torch.tensor([0, 0, 0.4, 0.8, 0.9, 1, 1]))
 
 
+@pytest.mark.parametrize("shape", ["linear", "sigmoid", "table"])
+def test_a_window_is_applied_where_the_values_are(shape: str) -> None:
+    window = Window(11, 2, shape, (0.0, 0.8, 1.0))  # type: ignore[arg-type]
+    assert apply_window(torch.empty(3, 4, device="meta"), window).device.type == "meta"
+
+
 def test_percentiles_look_at_valid_pixels_alone_where_these_fill_no_box() -> None:
     values = torch.tensor([[[-2000.0, 1.0, 2.0], [3.0, 4.0, -2000.0]]])
     window = percentile_window(Pixels(values, HU, valid=values[0] > -2000), 0, 100)

@@ -46,6 +46,12 @@ def test_the_mean_of_nothing_is_none() -> None:
     assert global_mean(torch.empty(0, 6)) is None
 
 
+def test_alone_the_mean_reads_nothing_back_from_a_device() -> None:
+    mean = global_mean(torch.empty(3, 6, device="meta"))
+    assert mean is not None
+    assert (mean.shape, mean.device.type) == ((1, 6), "meta")
+
+
 def test_the_centre_is_used_as_the_steps_before_left_it() -> None:
     center = Center(6, momentum=0.9)
     scores = logits(4)

@@ -1,6 +1,7 @@
 """Batches are the same however they are made, broken files become rejects, settings that don't fit are refused."""
 
 import dataclasses
+import inspect
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,24 @@ def test_images_that_broke_on_the_way_stop_the_run_in_words(manifest: Path, tmp_
     with pytest.raises(TrainingStoppedError, match="20 images in a row can't be decoded") as caught:
         tiny_data(manifest).on_before_batch_transfer(batch, 0)
     assert "\n" not in str(caught.value)
+
+
+def test_the_data_moves_its_batches_and_waits_for_no_gpu(
+    manifest: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning by itself waits until all but plain tensors are there, so that pinned memory gains nothing."""
+    moves: list[tuple[str, bool, str]] = []
+
+    def to(batch: PretrainingBatch, device: torch.device, non_blocking: bool = False) -> PretrainingBatch:
+        moves.append((device.type, non_blocking, inspect.stack()[1].function))
+        return batch
+
+    monkeypatch.setattr(PretrainingBatch, "to", to)
+    train(manifest, 2)
+    assert moves == [("cpu", False, "transfer_batch_to_device")] * 2
+    (batch,) = batches(manifest, 1)
+    tiny_data(manifest).transfer_batch_to_device(batch, torch.device("cuda", 0), 0)
+    assert moves[2:] == [("cuda", True, "transfer_batch_to_device")]
 
 
 def test_nothing_but_broken_files_is_refused_before_the_first_step(

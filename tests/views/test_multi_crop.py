@@ -1,5 +1,7 @@
 """Multi-crop as a whole: shapes, normalisation, box, determinism, small images, bad settings."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +135,31 @@ def test_views_made_in_a_batch_as_on_a_gpu_are_those_made_one_by_one(
             difference = (getattr(together, name) - getattr(one_by_one, name)).abs()
             assert difference.max() < largest
             assert difference.mean() < mean
+
+
+def test_a_batch_may_mix_windows_of_different_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves: list[Any] = ["linear", "table", "sigmoid"]
+    images = [grey_image(windows=(Window(2000, 1000, curve, (0.0, 0.8, 1.0)),)) for curve in curves]
+    make = MultiCrop("radiology", **SMALL, num_local_crops=3, intensity=Intensity(window="file"))
+    draws = [make.draw(image, np.random.default_rng(seed)) for seed, image in enumerate(images)]
+    alone = make.make([source_of(image) for image in images], draws)
+    monkeypatch.setattr(resample, "one_by_one", lambda device: False)
+    mixed = make.make([source_of(image) for image in images], draws)
+    for name in ("global_crops", "local_crops"):
+        torch.testing.assert_close(getattr(mixed, name), getattr(alone, name), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("shape", ["linear", "sigmoid", "table"])
+def test_views_are_made_on_the_device_of_the_images_and_nothing_is_read_back(kind: str, shape: str) -> None:
+    """On the meta device an operation with a tensor of the CPU's fails, and so does reading a number."""
+    window = Window(2000, 1000, shape, (0.0, 0.8, 1.0))  # type: ignore[arg-type]
+    images = [colour_image(), grey_image(windows=(window,)), grey_image(50, 70, windows=(window,), inverted=True)]
+    make = MultiCrop(kind, **SMALL, num_local_crops=6, intensity=Intensity(window="file"))
+    draws = [make.draw(image, np.random.default_rng(seed)) for seed, image in enumerate(images)]
+    views = make.make([source_of(image).to("meta") for image in images], draws)
+    assert (views.global_crops.device.type, views.local_crops.device.type) == ("meta", "meta")
+    assert (views.global_crops.shape, views.local_crops.shape) == ((6, 3, 64, 64), (18, 3, 32, 32))
 
 
 def test_a_batch_may_mix_colours_and_grey_images(monkeypatch: pytest.MonkeyPatch) -> None:
