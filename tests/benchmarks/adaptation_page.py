@@ -122,7 +122,7 @@ def _section(measured: Measured) -> str:
 def _costs(costs: dict[str, Cost]) -> str:
     return (
         "### Memory and time\n\nOne step of ViT-S/14, 224 px, ten crops, 8 images, float32, one CPU core; measured, "
-        f"each in a process of its own.\n\n{cost_table(costs)}"
+        f"each in a process of its own, which gives memory back as soon as it is freed.\n\n{cost_table(costs)}"
     )
 
 
