@@ -52,7 +52,8 @@ class Plan:
         overlays: how many images to keep as figures, with their PCA maps or masks, and to show in the report; these are
             patients' images.
         precision: what the pretraining and the segmentation heads are computed in: bf16-mixed (products in bfloat16,
-            weights and losses in float32) or 32-true.
+            weights and losses in float32) or 32-true; None: bf16-mixed on a GPU that computes in bfloat16, else
+            32-true. Features are always computed in float32.
         num_workers: processes that read and augment.
         online: send metrics (numbers only) to W&B's server.
         seed: of everything random.

@@ -37,7 +37,7 @@ SHORT_RECIPE, LONG_RECIPE = "DINOv2's short recipe", "DINOv2's long recipe"
 MEASURED = "after docs/benchmarks/learning.md"
 """Measured at one size (`SMALL_SCALE`), and taken from there to others by the rule that the reason gives."""
 
-OTHERS = "dinov2 #204, #417; OpenMidnight"
+NO_HEADS = "dinov2 #417, #435"
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def _continued(short: bool, new_heads: bool) -> list[Setting]:
     """What is so because the backbone was pretrained."""
     general = "what the first blocks have learnt is the most general, they move least"
     decay = Setting("final_weight_decay", 0.2, "at the end", LONG_RECIPE)
-    undone = "new heads undo what a backbone knows, if it learns at once"
+    no_use = "heads were not released, and what new ones ask at first is of no use to a backbone"
     return [
-        *([Setting("heads_first", asdict(HeadsFirst()), undone, OTHERS)] if new_heads else []),
+        *([Setting("heads_first", asdict(HeadsFirst()), no_use, NO_HEADS)] if new_heads else []),
         Setting("base_lr", 2e-4, "from ViT-g it held where 3.5e-4 collapsed", f"{LONG_RECIPE}; OpenMidnight"),
         Setting("warmup", 0.16, "share of the run", LONG_RECIPE),
         Setting("layer_decay", 0.9, general, SHORT_RECIPE),
