@@ -12,12 +12,12 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from medino.cli.messages import OneLineErrors, one_line, said_by_medino
 from medino.cli.segmentation_results import keep_test_results
-from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, quiet_lightning, run_loggers
+from medino.cli.trainer import TRAINER_DEFAULTS, ConfigFile, add_checkpoints, quiet_lightning, run_loggers
 from medino.cli.trainer_checks import check_trainer, ended_early
 from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError, existing_file
 from medino.core.files import DISK_FULL
 from medino.segmentation import DenseData, DenseRegression, MaskedImages, Segmentation, SegmentationData
-from medino.ssl import DINOv2, PretrainingData, RunCheckpoint, latest_checkpoint
+from medino.ssl import DINOv2, PretrainingData, latest_checkpoint
 from medino.ssl.checkpointing import kept_in_words
 from medino.tracking import ContinueMetrics, StepProgress
 
@@ -27,10 +27,6 @@ DATA = (PretrainingData, SegmentationData, DenseData)
 
 LAST = "last"
 """Stands for the latest checkpoint in the run's folder."""
-
-CHECKPOINTS = 10
-CHECKPOINT_STEPS = 500
-"""A killed run of a model that brings no checkpoints of its own loses a tenth of its steps at most, and never more."""
 
 DESCRIPTIONS = {
     "fit": "Train. Pretraining is --model DINOv2 --data PretrainingData, segmentation --model Segmentation --data "
@@ -148,9 +144,7 @@ class MedinoCLI(LightningCLI):
             raise InputError(f"{one_line(str(error)).rstrip('.!')}; change the trainer's settings") from error
         check_trainer(trainer, self.model)
         if not isinstance(self.model, DINOv2):
-            # Given to the trainer's constructor, it would be refused: Lightning's own checkpointing is off.
-            every = max(1, min(CHECKPOINT_STEPS, trainer.max_steps // CHECKPOINTS))
-            trainer.callbacks.append(RunCheckpoint(every))  # type: ignore[attr-defined]
+            add_checkpoints(trainer)
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from pytorch_lightning import Callback
 
 from medino.cli.baselines import baseline_features
 from medino.cli.cohort import cohort_path
-from medino.cli.trainer import Precision, step_trainer, write_config
+from medino.cli.trainer import add_checkpoints, step_trainer, write_config
 from medino.core import RunFolder, read_provenance
 from medino.data import Manifest
 from medino.features import EvaluationTransform, FeatureTable, embed
 from medino.models import VisionTransformer, backbone_fingerprint, load_backbone, save_backbone
 from medino.probes import FewShotStudy, read_evidence, write_evidence
 from medino.segmentation import CaseResult, Segmentation, SegmentationData, segmentation_evidence
-from medino.ssl import DINOv2, PretrainingData, RunCheckpoint, Watch, latest_checkpoint
+from medino.ssl import DINOv2, Precision, PretrainingData, Watch, latest_checkpoint
 from medino.tracking import PatchMaps
 
 START, ADAPTED = "start", "adapted"
@@ -201,8 +201,7 @@ class Stages:
         )
         described = f"segmentation head on {name}, steps"
         trainer = step_trainer(folder, steps, self.precision, self.online, described)
-        # Afterwards: Lightning takes no checkpoint callback in its constructor where its own is switched off.
-        trainer.callbacks.append(RunCheckpoint())  # type: ignore[attr-defined]
+        add_checkpoints(trainer)
         trainer.fit(module, datamodule=data, ckpt_path=latest_checkpoint(folder), weights_only=True)
         trainer.test(module, datamodule=data, verbose=False)
         return module.test_results

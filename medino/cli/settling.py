@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 import torch
 
-from medino.cli.trainer import Precision
 from medino.core import InputError
 from medino.data import Manifest
 from medino.models import PRESETS, BackboneConfig, Interpolation, VisionTransformer, build_backbone, load_backbone
-from medino.ssl import Probe, Setting, peak_learning_rate, recommended_steps, small_data_settings
+from medino.ssl import Precision, Probe, Setting, peak_learning_rate, recommended_steps, small_data_settings
 from medino.ssl.starting_heads import check_width, starting_heads
 
 Kind = Literal["natural", "radiology", "histology"]

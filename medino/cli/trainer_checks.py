@@ -6,7 +6,7 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from medino.core import InputError
 from medino.ssl import FullySharded, Watch
 from medino.ssl.checkpointing import steps_done
-from medino.ssl.sharding import check_shardable
+from medino.ssl.fully_sharded import check_shardable
 
 OWN_SETTINGS = {
     "accumulate_grad_batches": "model.accumulate",

@@ -5,10 +5,11 @@ from medino.ssl.batch import PretrainingBatch
 from medino.ssl.centering import Center, global_mean, sinkhorn_knopp
 from medino.ssl.checkpointing import RunCheckpoint, latest_checkpoint, steps_done
 from medino.ssl.datamodule import PretrainingData
+from medino.ssl.fully_sharded import FullySharded
 from medino.ssl.heads_first import HeadsFirst
 from medino.ssl.koleo import koleo_loss
 from medino.ssl.losses import dino_row_weights, dino_targets, ibot_row_weights
-from medino.ssl.module import DINOv2
+from medino.ssl.module import DINOv2, Precision
 from medino.ssl.monitors import Probe, Watch, linear_cka, prototype_use, rankme
 from medino.ssl.networks import Network, build_student
 from medino.ssl.nonfinite import report_skipped_step, stop_after_skipped_steps
@@ -18,7 +19,6 @@ from medino.ssl.prototypes import BeforePrototypes, prototype_cross_entropy
 from medino.ssl.recorder import RunRecorder
 from medino.ssl.schedules import Schedules, StepSettings, cosine_schedule, make_schedules
 from medino.ssl.self_distillation import SelfDistillation
-from medino.ssl.sharding import FullySharded
 from medino.ssl.small_data import Setting, peak_learning_rate, recommended_steps, small_data_settings
 from medino.ssl.step_losses import StepLosses
 from medino.ssl.strategies import ExPLoRA, Freeze, Full, LoRA, Strategy
@@ -41,6 +41,7 @@ __all__ = [
     "LoRA",
     "Network",
     "ParameterRule",
+    "Precision",
     "PretrainingBatch",
     "PretrainingData",
     "Probe",

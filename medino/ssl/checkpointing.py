@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_warn
 
 from medino.core import InputError, InterruptedRunError, RunFolder, TrainingStoppedError, whole_file
-from medino.ssl.distributed import all_processes_agree, gather_objects, in_process_group
+from medino.ssl.distributed import all_processes_agree, gather_objects
 from medino.ssl.signals import StopSignals, requeue_job, signal_name
 
 
@@ -183,7 +183,7 @@ class RunCheckpoint(Checkpoint):
 
 def heard_by_any(received: signal.Signals | None, device: torch.device) -> signal.Signals | None:
     """The signal that a process received, on all of them alike."""
-    if not in_process_group() or all_processes_agree(received is None, device):
+    if all_processes_agree(received is None, device):
         return received
     return next(number for number in gather_objects(received) if number)
 

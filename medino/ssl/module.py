@@ -1,7 +1,7 @@
 """DINOv2 (and DINO v1) pretraining as a LightningModule: its settings, and what is built by them."""
 
 import warnings
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -35,7 +35,8 @@ EXPECTED = (
 )
 """Warnings of Lightning about what is meant to be so."""
 
-PRECISIONS = ("bf16-mixed", "32-true")
+Precision = Literal["bf16-mixed", "32-true"]
+"""What the trainer may compute products in; weights and losses stay in float32."""
 
 
 class DINOv2(Training):
@@ -210,9 +211,9 @@ class DINOv2(Training):
         if self.device.type == "cpu":
             keep_freed_memory()
         precision = str(self.trainer.precision)
-        if precision not in PRECISIONS:
+        if precision not in get_args(Precision):
             why = "overflows" if precision.startswith("16") else "has not been tried"
-            raise InputError(f"precision {precision} {why} in these losses; use {' or '.join(PRECISIONS)}")
+            raise InputError(f"precision {precision} {why} in these losses; use {' or '.join(get_args(Precision))}")
         if self.trainer.max_steps < 1:
             raise InputError("the number of training steps is not set; set trainer.max_steps")
         batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
