@@ -18,7 +18,10 @@ def test_two_processes_share_a_backbone_and_one_goes_on(tmp_path: Path) -> None:
     """In a process of its own: Lightning starts the second one by the words of the first."""
     program = [sys.executable, "-m", "medino.cli.main"]
     sharded = ["--trainer.strategy", "fully_sharded", "--trainer.devices", "2", "--trainer.max_steps", "2"]
-    subprocess.run([*program, *fit(tmp_path, *sharded)], check=True, timeout=300)
+    done = subprocess.run(
+        [*program, *fit(tmp_path, *sharded)], check=True, timeout=300, stderr=subprocess.PIPE, text=True
+    )
+    assert "4 images a step, on 2 processes" in done.stderr
     run = RunFolder(tmp_path / "run")
     assert read_provenance(run)["steps"] == 2
     first = load_backbone(run.backbone).state_dict()

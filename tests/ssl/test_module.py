@@ -296,9 +296,10 @@ def test_training_in_bfloat16_stays_finite(manifest: Path, train: Train) -> None
     assert all(parameter.dtype == torch.float32 for parameter in module.parameters())
 
 
-def test_float16_is_refused_as_its_range_is_too_small(manifest: Path, train: Train) -> None:
-    with pytest.raises(InputError, match="use bf16-mixed or 32-true"):
-        train(manifest, 1, precision="16-true")
+@pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
+def test_precisions_that_overflow_or_were_not_tried_are_refused(precision: Any, manifest: Path, train: Train) -> None:
+    with pytest.raises(InputError, match=f"precision {precision} .*; use bf16-mixed or 32-true"):
+        train(manifest, 1, precision=precision)
 
 
 def test_the_monitors_are_logged_where_the_trainer_logs(manifest: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from medino.core import RunFolder
 from medino.models import load_backbone
 from medino.ssl import latest_checkpoint
 from tests.ssl import sharded_processes, two_processes
-from tests.ssl.conftest import write_manifest
 from tests.ssl.two_processes import assert_same_weights
 
 pytestmark = pytest.mark.slow
@@ -23,9 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> list[dict[str, Any]]:
-    manifest = write_manifest(folder)
-    two_processes.train(folder / "begun by one", manifest, 1, stop_after=1)
-    return two_processes.in_two_processes(sharded_processes.__name__, folder, manifest)
+    return two_processes.in_two_processes(sharded_processes.__name__, folder)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import torch
 from medino.core import RunFolder, read_provenance
 from medino.ssl import koleo_loss, latest_checkpoint, sinkhorn_knopp
 from tests.ssl import two_processes
-from tests.ssl.conftest import write_manifest
 from tests.ssl.two_processes import assert_same_weights
 
 pytestmark = pytest.mark.slow
@@ -22,9 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> list[dict[str, Any]]:
-    manifest = write_manifest(folder)
-    two_processes.train(folder / "begun by one", manifest, 1, stop_after=1)
-    return two_processes.in_two_processes(two_processes.__name__, folder, manifest)
+    return two_processes.in_two_processes(two_processes.__name__, folder)
 
 
 def test_sinkhorn_is_that_of_the_whole_batch_however_it_is_divided(both: list[dict[str, Any]]) -> None:

@@ -10,9 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
+
+from medino.core import RunFolder
+from medino.ssl import Watch, global_mean, koleo_loss, latest_checkpoint, sinkhorn_knopp
+from medino.ssl.queues import ImageQueue
+from tests.ssl.conftest import TINY_BACKBONE, LossRecorder, tiny_data, tiny_module, tiny_trainer, write_manifest
 
 torch.set_num_threads(1)
 
@@ -27,8 +33,6 @@ def koleo_features() -> torch.Tensor:
 
 def collectives(rank: int) -> dict[str, Any]:
     """Sinkhorn, centre mean and KoLeo of this process's part."""
-    from medino.ssl import global_mean, koleo_loss, sinkhorn_knopp
-
     uneven = logits()[:2] if rank == 0 else logits()[2:]
     features = koleo_features().chunk(2)[rank].requires_grad_()
     koleo = koleo_loss(features)
@@ -48,8 +52,6 @@ def collectives(rank: int) -> dict[str, Any]:
 
 def queue(rank: int) -> torch.Tensor:
     """What a queue of 5 images holds after two steps of 4, of which each process brings 2."""
-    from medino.ssl.queues import ImageQueue
-
     made = ImageQueue(5, 3)
     for step in range(2):
         tokens = torch.arange(24.0).view(2, 4, 3) + 100 * step
@@ -59,8 +61,6 @@ def queue(rank: int) -> torch.Tensor:
 
 def well_conditioned_module(**changes: Any) -> Any:
     """Without drop path, which is drawn for each part of the batch, and with gradients well above rounding."""
-    from tests.ssl.conftest import TINY_BACKBONE, tiny_module
-
     backbone = {**TINY_BACKBONE, "layerscale_init": 1.0}
     return tiny_module(**{"drop_path_rate": 0.0, "backbone_settings": backbone, **changes})
 
@@ -77,11 +77,6 @@ def train(
         stop_after: the step after which the run is left, to be gone on with.
         strategy: of several processes.
     """
-    import pytorch_lightning as pl
-
-    from medino.core import RunFolder
-    from medino.ssl import latest_checkpoint
-    from tests.ssl.conftest import LossRecorder, tiny_data, tiny_trainer
 
     class BreakOnLast(pl.Callback):
         def on_train_batch_start(
@@ -115,8 +110,6 @@ def train_with_everything_on(
     folder: Path, manifest: Path, processes: int, accumulate: int, strategy: Any = "ddp"
 ) -> dict[str, Any]:
     """Four steps with all that helps small batches and released weights; the backbone is released after two of them."""
-    from tests.ssl.conftest import LossRecorder, tiny_data, tiny_trainer
-
     module = well_conditioned_module(
         centering="sinkhorn_knopp",
         sinkhorn_queue=6,
@@ -139,9 +132,6 @@ def train_with_everything_on(
 
 def watch(folder: Path, manifest: Path, processes: int) -> dict[str, Any]:
     """Eight steps, watched in each, of a run that counts as collapsed as soon as that is asked."""
-    from medino.ssl import Watch
-    from tests.ssl.conftest import tiny_data, tiny_trainer
-
     watch, module = Watch(every_n_steps=1, least_information=100.0), well_conditioned_module()
     changes = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
     trainer = tiny_trainer(folder, 8, watch, **changes)
@@ -162,8 +152,10 @@ def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Ten
         torch.testing.assert_close(*pair, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def in_two_processes(module: str, folder: Path, manifest: Path) -> list[dict[str, Any]]:
-    """What `leave` of a module's two processes left."""
+def in_two_processes(module: str, folder: Path) -> list[dict[str, Any]]:
+    """What `leave` of a module's two processes left; they find a manifest, and a run that one process has begun."""
+    manifest = write_manifest(folder)
+    train(folder / "begun by one", manifest, 1, stop_after=1)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
